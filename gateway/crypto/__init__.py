@@ -1,0 +1,1 @@
+"""Keys: the gateway's own (keyring), the members' (certificate), content at rest (vault)."""

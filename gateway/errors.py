@@ -1,0 +1,56 @@
+"""Named failures and SMTP replies. What an error says is safe to show: never content, never a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An SMTP reply line: RFC 5321 4.2 code, RFC 3463 enhanced status, one line of ASCII text."""
+
+    code: int
+    status: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.status} {self.text}"
+
+    @property
+    def accepted(self) -> bool:
+        return 200 <= self.code < 300
+
+    @property
+    def temporary(self) -> bool:
+        return 400 <= self.code < 500
+
+
+class GatewayError(Exception):
+    """Base of every named failure; str() of it may be shown to an operator and logged."""
+
+
+class Malformed(GatewayError):
+    """Input that breaks the grammar it claims to follow. Permanent: the same bytes fail again."""
+
+
+class TooLarge(Malformed):
+    """Input that would grow past a stated limit (bytes, parts, nesting)."""
+
+
+class BadCertificate(GatewayError):
+    """A certificate that can't be admitted or used; str() says every reason."""
+
+
+class Undecryptable(GatewayError):
+    """A message that our keys don't open, or whose integrity protection fails. Permanent."""
+
+
+class Unavailable(GatewayError):
+    """A fault on our side (agent, database, disk). Temporary: the sender's server keeps the mail."""
+
+
+class UsageError(GatewayError):
+    """An operator asked for something that can't be done; str() says what to do instead."""
+
+
+OUR_FAULT = Reply(451, "4.3.0", "Local problem, please try again later")

@@ -1,0 +1,1 @@
+"""The doors in: how a mail reaches the gateway."""

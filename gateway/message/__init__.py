@@ -1,0 +1,1 @@
+"""What a mail is: addresses, envelopes, MIME entities, OpenPGP packets. Pure: no I/O, no clock."""

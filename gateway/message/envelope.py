@@ -1,0 +1,24 @@
+"""The envelope of a mail (RFC 5321 2.3.1): who hands it over, for whom, and the bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One mail transaction as taken at a door.
+
+    sender: reverse path without angle brackets, "" for the null path (RFC 5321 4.5.5).
+    recipients: forward paths as given, at least one.
+    data: the message, CRLF line ends, dot-stuffing undone (RFC 5321 4.5.2); bytes on the wire.
+    peer: address of the client, for logs and limits; never an identity.
+    received_at: UTC.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    data: bytes
+    peer: str
+    received_at: datetime

@@ -1,0 +1,1 @@
+"""Skeleton of a GnuPG home: configuration, never a secret key."""

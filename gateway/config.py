@@ -1,0 +1,314 @@
+"""Settings: environet.toml, overridden by ENVIRONET_SECTION_NAME variables, checked whole at the start.
+
+This file is the one place where a setting is named, described and given its default; the commented
+environet.toml that `init` writes and docs/settings.md are made from it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from gateway.errors import UsageError
+
+FILE = "environet.toml"
+_HOSTNAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+)
+
+
+class ConfigError(UsageError):
+    """A configuration that can't be used; `faults` has one line for every fault in it."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+def split_host_port(value: str) -> tuple[str, int]:
+    """"HOST:PORT" or "[V6]:PORT" -> (host, port). Raises ValueError with what is wrong."""
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8025")
+    if host.startswith("["):
+        host = str(ipaddress.IPv6Address(host.strip("[]")))
+    elif not _HOSTNAME.fullmatch(host.lower()):
+        raise ValueError(f"{host!r} is no host name or address")
+    return host, int(port)
+
+
+def _listen(value: str) -> str:
+    if value:
+        split_host_port(value)
+    return value
+
+
+def _domain(value: str) -> str:
+    value = value.strip().lower().rstrip(".")
+    try:
+        ascii_form = value.encode("idna").decode()
+    except UnicodeError:
+        raise ValueError(f"{value!r} is no domain name") from None
+    if not _HOSTNAME.fullmatch(ascii_form):
+        raise ValueError(f"{value!r} is no domain name, such as environet.example")
+    return ascii_form
+
+
+def _handoff(value: str) -> str:
+    scheme, colon, rest = value.partition(":")
+    if colon and scheme == "maildir" and rest:
+        return value
+    if colon and scheme in ("smtp", "smtp+starttls") and rest.startswith("//"):
+        split_host_port(rest[2:].rstrip("/"))
+        return value
+    raise ValueError(f"{value!r} is neither smtp://HOST:PORT nor maildir:DIR")
+
+
+def _url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s<>/]+(/[^\s<>]*)?", value):
+        raise ValueError(f"{value!r} is no http(s) URL")
+    return value.rstrip("/")
+
+
+Listen = Annotated[str, AfterValidator(_listen)]
+Seconds = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSection(Section):
+    url: str = Field(
+        "sqlite:///environet.sqlite",
+        description="SQLAlchemy URL; a relative SQLite path is inside the state directory",
+    )
+
+
+class SmtpSection(Section):
+    listen: Listen = Field("127.0.0.1:8025", description="HOST:PORT of the SMTP door (STARTTLS)")
+    tls_listen: Listen = Field("", description="HOST:PORT of the SMTP door with implicit TLS")
+    lmtp_listen: Listen = Field("", description="HOST:PORT of the LMTP door, for a mail server")
+    certificate: str = Field("", description="PEM file of the TLS certificate chain; empty: no TLS")
+    key: str = Field("", description="PEM file of the certificate's secret key")
+    message_bytes: Count = Field(50 * 2**20, description="largest mail taken, in bytes (SIZE)")
+    line_bytes: Annotated[int, Field(ge=1000)] = Field(
+        1000, description="longest line of a mail, in bytes with CRLF (RFC 5321 4.5.3.1.6)"
+    )
+    recipients: Annotated[int, Field(ge=1)] = Field(100, description="recipients of one mail")
+    connections: Count = Field(500, description="connections at once")
+    connections_per_client: Count = Field(20, description="connections at once from one address")
+    idle_seconds: Seconds = Field(300, description="seconds without a command before 421")
+    data_seconds: Seconds = Field(600, description="seconds that one mail's content may take")
+    commands: Count = Field(10_000, description="commands in one session")
+    errors: Count = Field(20, description="faulty commands in one session before 421")
+
+
+class WebSection(Section):
+    listen: Listen = Field("127.0.0.1:8080", description="HOST:PORT of the web archive")
+    url: Annotated[str, AfterValidator(lambda v: _url(v) if v else v)] = Field(
+        "", description="public URL of the web archive; empty: https://archive.DOMAIN"
+    )
+
+
+class HandoffSection(Section):
+    to: Annotated[str, AfterValidator(_handoff)] = Field(
+        "smtp://127.0.0.1:25",
+        description="where copies go: smtp://HOST:PORT, smtp+starttls://HOST:PORT or maildir:DIR",
+    )
+    connections: Annotated[int, Field(ge=1, le=50)] = Field(
+        4, description="connections to the mail server at once"
+    )
+
+
+class PolicySection(Section):
+    signature_days: Count = Field(
+        7, description="a signature older than this many days is held (a list may say otherwise)"
+    )
+    future_minutes: Annotated[int, Field(ge=0)] = Field(
+        5, description="minutes by which a signature may lie in the future"
+    )
+    postings_an_hour: Count = Field(
+        300, description="postings of one member an hour; what is over is held"
+    )
+    new_member_postings: Annotated[int, Field(ge=0)] = Field(
+        3, description="postings that are held from a new member on a list moderated 'new'"
+    )
+    evidence_bytes: Annotated[int, Field(ge=0)] = Field(
+        256 * 1024, description="largest signed original that travels with each copy, in bytes"
+    )
+    open_at_once: Annotated[int, Field(ge=1, le=32)] = Field(
+        4, description="mails opened (gpg) at once"
+    )
+
+
+class DeliverySection(Section):
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(1, description="delivery processes")
+    batch: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        200, description="subscribers encrypted to in one go"
+    )
+    lease_seconds: Annotated[int, Field(ge=10)] = Field(
+        120, description="seconds after which another process takes over unfinished copies"
+    )
+    first_retry_seconds: Seconds = Field(10, description="wait after the first temporary failure")
+    longest_retry_seconds: Seconds = Field(3600, description="longest wait between two tries")
+    give_up_days: Count = Field(5, description="days of failing after which a copy is parked")
+
+
+class LogSection(Section):
+    level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = Field(
+        "info", description="debug, info, warning or error; content is never logged"
+    )
+
+
+class Config(BaseSettings):
+    """Every setting of a gateway. Frozen; built by `load`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="ENVIRONET_",
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+    )
+
+    domain: Annotated[str, AfterValidator(_domain)] = Field(
+        description="mail domain of the lists, such as environet.example"
+    )
+    name: Annotated[str, Field(pattern=r"^[^\x00-\x1f\"<>\\]{1,60}$")] = Field(
+        "ENVIRONET", description="name that stands before each list's title"
+    )
+    database: DatabaseSection = DatabaseSection()
+    smtp: SmtpSection = SmtpSection()
+    web: WebSection = WebSection()
+    handoff: HandoffSection = HandoffSection()
+    policy: PolicySection = PolicySection()
+    delivery: DeliverySection = DeliverySection()
+    log: LogSection = LogSection()
+
+    @property
+    def archive_url(self) -> str:
+        return self.web.url or f"https://archive.{self.domain}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment over what `load` read from the file; nothing else."""
+        return env_settings, init_settings
+
+
+def load(state: Path) -> Config:
+    """Read and check STATE/environet.toml. Raises ConfigError with every fault."""
+    path = state / FILE
+    if not path.is_file():
+        raise ConfigError([f"{path} is missing: run 'environet --state {state} init' first"])
+    try:
+        data = TomlConfigSettingsSource(Config, toml_file=path)()
+    except (ValueError, OSError) as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+    return check(data, state)
+
+
+def check(data: dict[str, Any], state: Path) -> Config:
+    """Settings as nested dicts -> Config. Raises ConfigError with every fault."""
+    faults: list[str] = []
+    config: Config | None = None
+    try:
+        config = Config(**data)
+    except ValidationError as error:
+        faults = [_describe(item) for item in error.errors()]
+    if config is not None:
+        faults = _faults_between_settings(config, state)
+    if faults or config is None:
+        raise ConfigError(faults)
+    return config
+
+
+def _describe(item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    match item["type"]:
+        case "extra_forbidden":
+            return f"{name}: there is no such setting"
+        case "missing":
+            return f"{name}: is not set"
+        case "value_error":
+            return f"{name}: {item['ctx']['error']}"
+        case _:
+            return f"{name}: {item['msg']}, not {item['input']!r}"
+
+
+def _faults_between_settings(config: Config, state: Path) -> list[str]:
+    faults = []
+    smtp = config.smtp
+    if bool(smtp.certificate) != bool(smtp.key):
+        faults.append("smtp.certificate and smtp.key: set both or neither")
+    if smtp.tls_listen and not smtp.certificate:
+        faults.append("smtp.tls_listen: implicit TLS needs smtp.certificate and smtp.key")
+    for name in ("certificate", "key"):
+        value = getattr(smtp, name)
+        if value and not (state / value).is_file():
+            faults.append(f"smtp.{name}: there is no file {state / value}")
+    doors = [value for value in (smtp.listen, smtp.tls_listen, smtp.lmtp_listen) if value]
+    fixed = [value for value in doors if not value.endswith(":0")]
+    if not doors:
+        faults.append("smtp.listen: no door is open; set listen, tls_listen or lmtp_listen")
+    if len(set(fixed)) != len(fixed):
+        faults.append("smtp: two doors listen on the same HOST:PORT")
+    delivery = config.delivery
+    if delivery.first_retry_seconds > delivery.longest_retry_seconds:
+        faults.append("delivery.first_retry_seconds: is longer than longest_retry_seconds")
+    return faults
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Every setting as (name, default in TOML, description), in the order of the file."""
+    rows = []
+    for name, field in Config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            rows += [
+                (f"{name}.{key}", _toml(inner.default), inner.description or "")
+                for key, inner in field.annotation.model_fields.items()
+            ]
+        else:
+            default = "" if field.is_required() else _toml(field.default)
+            rows.append((name, default, field.description or ""))
+    return rows
+
+
+def render(chosen: dict[str, str]) -> str:
+    """A commented environet.toml: `chosen` ("smtp.listen" -> text) set, all else as comments."""
+    lines = ["# Settings of this gateway. 'environet config check' checks them all.", ""]
+    section = ""
+    for name, default, description in describe():
+        head, dot, key = name.rpartition(".")
+        if head != section:
+            lines += ["", f"[{head}]"]
+            section = head
+        lines.append(f"# {description}")
+        value = _toml(chosen[name]) if name in chosen else default
+        lines.append(f"{'' if name in chosen else '# '}{key if dot else name} = {value}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return str(value)

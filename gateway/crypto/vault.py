@@ -1,0 +1,63 @@
+"""Content at rest: AES-256-GCM under data keys that are opened once, at the start, by gpg-agent."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Mapping
+from hashlib import sha256
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from gateway.errors import Malformed, Unavailable
+
+KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+
+class Vault:
+    """Seals and opens values, and makes keyed hashes. Several data keys may be alive.
+
+    keys: data key id -> 32 bytes. The newest seals; each opens what it sealed. The keyed hashes are
+    of the oldest, so that they stay the same when a data key is added.
+    """
+
+    def __init__(self, keys: Mapping[int, bytes]) -> None:
+        if not keys:
+            raise Unavailable("the database has no data key; was this state made by 'init'?")
+        self._ciphers = {number: AESGCM(key) for number, key in keys.items()}
+        self._newest = max(keys)
+        self._hash_root = keys[min(keys)]
+
+    def seal(self, identity: str, value: bytes) -> bytes:
+        """Key id (4 bytes) | nonce (12) | ciphertext and tag. `identity` names the row and field:
+        a sealed value that was moved to another place does not open."""
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = self._ciphers[self._newest].encrypt(nonce, value, identity.encode())
+        return self._newest.to_bytes(4, "big") + nonce + sealed
+
+    def open(self, identity: str, sealed: bytes) -> bytes:
+        """Raises Malformed where the value is not what was sealed there."""
+        cipher = self._ciphers.get(int.from_bytes(sealed[:4], "big"))
+        if cipher is None:
+            raise Unavailable(f"the data key of {identity} is not open")
+        nonce, rest = sealed[4 : 4 + _NONCE_BYTES], sealed[4 + _NONCE_BYTES :]
+        try:
+            return cipher.decrypt(nonce, rest, identity.encode())
+        except InvalidTag:
+            raise Malformed(f"sealed value {identity} was damaged or moved") from None
+
+    def keyed_hash(self, purpose: str, value: str) -> str:
+        """Hex HMAC-SHA-256 that nobody without the data key can recompute or look up."""
+        return hmac.new(self._subkey(purpose), value.encode(), sha256).hexdigest()
+
+    def _subkey(self, purpose: str) -> bytes:
+        info = b"environet keyed hash: " + purpose.encode()
+        return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(self._hash_root)
+
+
+def new_key() -> bytes:
+    return os.urandom(KEY_BYTES)

@@ -1,0 +1,144 @@
+"""SMTP to the configured mail server: one round trip a copy (RFC 2920), several connections.
+
+The content of a copy and MAIL, RCPT, DATA of the next travel as one group. The next copy's
+content follows only when the outcome of the one before is recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+from gateway.delivery.handoff import (
+    Copies,
+    Copy,
+    GroupCommit,
+    Lost,
+    Outcome,
+    Record,
+    Supply,
+    share,
+)
+from gateway.delivery.smtp_wire import Timeouts, Wire, open_wire
+
+# So many connections in a row that carried no copy, and a lane gives up.
+PATIENCE = 3
+
+
+class SmtpHandoff:
+    """The configured mail server; connections stay open between deliveries for a while."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        hostname: str,
+        *,
+        connections: int = 4,
+        tls: ssl.SSLContext | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self._host, self._port, self._hostname, self._tls = host, port, hostname, tls
+        self._connections = connections
+        self._timeouts = timeouts or Timeouts()
+        self._idle: dict[Wire, asyncio.TimerHandle] = {}
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    async def deliver(self, copies: Copies, record: Record) -> None:
+        async def lane(supply: Supply, commit: GroupCommit) -> Lost | None:
+            return await _Lane(self, supply, commit).run()
+
+        await share(copies, record, lane, self._connections)
+
+    async def close(self) -> None:
+        for wire in list(self._idle):
+            self._dismiss(wire)
+        await asyncio.gather(*self._farewells)
+
+    async def lend(self) -> Wire:
+        """A connection past EHLO, kept or new; raises Lost when the server gives none."""
+        while self._idle:
+            wire, expiry = self._idle.popitem()
+            expiry.cancel()
+            if wire.quiet:
+                return wire
+            wire.abort()
+        return await open_wire(self._host, self._port, self._hostname, self._tls, self._timeouts)
+
+    def keep(self, wire: Wire) -> None:
+        """Take back a connection between two transactions."""
+        loop = asyncio.get_running_loop()
+        self._idle[wire] = loop.call_later(self._timeouts.idle, self._dismiss, wire)
+
+    def _dismiss(self, wire: Wire) -> None:
+        self._idle.pop(wire).cancel()
+        farewell = asyncio.create_task(wire.quit())
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
+
+
+class _Lane:
+    """One connection at a time, through which one copy after the other goes."""
+
+    def __init__(self, server: SmtpHandoff, supply: Supply, commit: GroupCommit) -> None:
+        self._server = server
+        self._supply = supply
+        self._commit = commit
+        self._copy: Copy | None = None  # taken from the supply, its content not sent yet
+
+    async def run(self) -> Lost | None:
+        """Work until there are no more copies; Lost when the server can't be had any longer.
+
+        A copy whose connection broke before its content was whole gets a second try on a new
+        connection; only a copy that was the first on a connection is deferred by its loss.
+        """
+        failures = 0
+        self._copy = await self._supply.take()
+        while (first := self._copy) is not None:
+            try:
+                wire = await self._server.lend()
+            except Lost as lost:
+                self._supply.give_back(first)
+                return lost
+            kept = wire.served > 0
+            try:
+                await self._converse(wire)
+                self._server.keep(wire)
+            except Lost as lost:
+                failures = 0 if wire.served else failures + 1
+                if self._copy is first and not kept:
+                    await self._commit(lost.deferred(first))
+                    self._copy = None
+                if failures == PATIENCE:
+                    if self._copy is not None:
+                        self._supply.give_back(self._copy)
+                    return lost
+                if self._copy is None:
+                    self._copy = await self._supply.take()
+            except BaseException:
+                wire.abort()
+                raise
+        return None
+
+    async def _converse(self, wire: Wire) -> None:
+        """One transaction after the other, until no copies are left; raises Lost."""
+        announced = False
+        while (copy := self._copy) is not None:
+            following: Copy | None = None
+            outcome = wire.objection(copy)
+            if outcome is None:
+                if not announced:
+                    wire.announce(copy)
+                outcome, announced = await wire.agree(copy), False
+            if outcome is None:
+                # Without pipelining the next copy waits: another lane may be free for it.
+                following = self._supply.ready() if wire.pipelining else None
+                announced = following is not None and wire.objection(following) is None
+                outcome = await self._send(wire, copy, following if announced else None)
+            self._copy = following
+            await self._commit(outcome)
+            if wire.lost:
+                raise wire.lost
+            wire.served += 1
+            if self._copy is None:
+                self._copy = await self._supply.take()

@@ -1,0 +1,53 @@
+"""Handling markings: Traffic Light Protocol 2.0 (FIRST)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Marking(IntEnum):
+    """By strictness, so that max() is the stricter."""
+
+    CLEAR = 1
+    GREEN = 2
+    AMBER = 3
+    AMBER_STRICT = 4
+    RED = 5
+
+    @property
+    def label(self) -> str:
+        return "TLP:" + self.name.replace("_", "+")
+
+
+_EXACT = {**{marking.label: marking for marking in Marking}, "TLP:WHITE": Marking.CLEAR}
+_ANY = re.compile(
+    r"(?<!\w)tlp\s*[:=\-\s]\s*(amber\s*[+\-_ ]\s*strict|red|amber|green|clear|white)(?![\w+])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """marking: the strictest that is named, AMBER where none is; malformed: one is misspelt."""
+
+    marking: Marking
+    malformed: bool
+
+
+def find(*texts: str) -> Found:
+    """Labels in a subject and a body's first lines. A misspelt one is read as what it means."""
+    found: list[Marking] = []
+    malformed = False
+    for match in (match for text in texts for match in _ANY.finditer(text)):
+        written = match.group(0)
+        if written in _EXACT:
+            found.append(_EXACT[written])
+            continue
+        malformed = True
+        word = match.group(1).upper()
+        name = "AMBER_STRICT" if "STRICT" in word else word.replace("WHITE", "CLEAR")
+        # "TLP: amber" could be a short form of the strict one.
+        found.append(max(Marking[name], Marking.AMBER_STRICT) if word == "AMBER" else Marking[name])
+    return Found(max(found, default=Marking.AMBER), malformed)

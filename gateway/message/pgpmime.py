@@ -1,0 +1,146 @@
+"""Where the OpenPGP object is in a mail: PGP/MIME (RFC 3156) and the inline form of old programs."""
+
+from __future__ import annotations
+
+import binascii
+import quopri
+import re
+from base64 import b64decode
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.errors import Malformed
+from gateway.message.armor import dearmor
+from gateway.message.entity import Entity, crlf, read
+from gateway.message.signed import detached
+
+_BEGIN_MESSAGE = b"-----BEGIN PGP MESSAGE-----"
+_END_MESSAGE = b"-----END PGP MESSAGE-----"
+_BEGIN_SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
+_BEGIN_SIGNATURE = b"\n-----BEGIN PGP SIGNATURE-----"
+_END_SIGNATURE = b"-----END PGP SIGNATURE-----"
+_ARMOR_BLOCK_LIMIT = 64 * 1024
+
+
+class Form(StrEnum):
+    """How an author's signed object is built; it is kept in this form."""
+
+    MESSAGE = "message"
+    """An OpenPGP message, one-pass signed, around a MIME entity: RFC 3156 6.2."""
+    MULTIPART = "multipart"
+    """A multipart/signed entity: RFC 3156 5 and 6.1."""
+    INLINE = "inline"
+    """An OpenPGP message, one-pass signed, around plain text."""
+    CLEARTEXT = "cleartext"
+    """The cleartext signature framework: RFC 9580 7."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ciphertext:
+    """An encrypted mail: the OpenPGP message (binary), and whether a MIME entity is inside."""
+
+    message: bytes
+    inline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signed-only object found in a mail or inside its encryption, in its form."""
+
+    form: Form
+    data: bytes
+
+
+def ciphertext(mail: Entity) -> Ciphertext | None:
+    """The encrypted message of a mail that is encrypted as a whole; None where it is not.
+
+    Judged by structure, never by looking for a line of text: a mail that has an encrypted part
+    beside clear ones is not encrypted. Raises Malformed where it says that it is and is not.
+    """
+    if mail.content_type == "multipart/encrypted":
+        if mail.parameter("protocol") != "application/pgp-encrypted":
+            raise Malformed("encrypted, but not by OpenPGP")
+        parts = [read(part) for part in mail.parts()]
+        # RFC 3156 4: exactly two parts, the control part and the message.
+        if len(parts) != 2 or parts[0].content_type != "application/pgp-encrypted":
+            raise Malformed("multipart/encrypted without its two parts")
+        return Ciphertext(dearmored(decoded_body(parts[1])), inline=False)
+    if mail.content_type == "text/plain":
+        text = decoded_body(mail)
+        if text.lstrip().startswith(_BEGIN_MESSAGE):
+            end = text.find(_END_MESSAGE)
+            if end < 0 or text[end + len(_END_MESSAGE) :].strip():
+                raise Malformed("text around the encrypted message")
+            return Ciphertext(dearmor(text.strip()), inline=True)
+    return None
+
+
+def signed(entity: Entity) -> Signed | None:
+    """The signed object that an entity is as a whole; None where it is none."""
+    if (
+        entity.content_type == "multipart/signed"
+        and entity.parameter("protocol") == "application/pgp-signature"
+    ):
+        return Signed(Form.MULTIPART, entity.raw)
+    if entity.content_type == "text/plain":
+        text = decoded_body(entity).strip()
+        if text.startswith(_BEGIN_SIGNED) and text.endswith(_END_SIGNATURE):
+            return Signed(Form.CLEARTEXT, text)
+    return None
+
+
+def multipart_signed(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """A multipart/signed entity -> (signed bytes, signature packets). RFC 3156 5."""
+    parts = read(data).parts()
+    if len(parts) != 2:
+        raise Malformed("multipart/signed without its two parts")
+    signature = read(parts[1])
+    if signature.content_type != "application/pgp-signature":
+        raise Malformed("multipart/signed without a signature")
+    block = decoded_body(signature)
+    if len(block) > _ARMOR_BLOCK_LIMIT:
+        raise Malformed("signature of more than 64 KiB")
+    # RFC 3156 5: signed is the CRLF form, whatever line ends it has come with.
+    return crlf(parts[0]), detached(dearmor(block.strip(), "SIGNATURE"))
+
+
+def cleartext_signed(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """A cleartext-signed text -> (signed bytes, signature packets). RFC 9580 7.
+
+    Exactly one such block and nothing around it; only "Hash" headers are allowed (RFC 9580 7.1).
+    """
+    text = data.replace(b"\r\n", b"\n")
+    head, blank, rest = text.partition(b"\n\n")
+    headers = head.split(b"\n")[1:]
+    if not blank or any(not line.startswith(b"Hash: ") for line in headers):
+        raise Malformed("cleartext signature with foreign headers")
+    cut = rest.find(_BEGIN_SIGNATURE)
+    if cut < 0 or re.search(rb"^-(?! )", rest[:cut], re.MULTILINE):
+        raise Malformed("cleartext signature framework is broken")
+    lines = [
+        (line[2:] if line.startswith(b"- ") else line).rstrip(b" \t")
+        for line in rest[:cut].split(b"\n")
+    ]
+    return b"\r\n".join(lines), detached(dearmor(rest[cut + 1 :].strip(), "SIGNATURE"))
+
+
+def decoded_body(entity: Entity) -> bytes:
+    """A part's body with its transfer encoding undone. Raises Malformed on an unknown one."""
+    match str(entity.fields.get("content-transfer-encoding", "7bit")).strip().lower():
+        case "7bit" | "8bit" | "binary" | "":
+            return entity.body
+        case "base64":
+            try:
+                return b64decode(re.sub(rb"\s+", b"", entity.body), validate=True)
+            except (binascii.Error, ValueError):
+                raise Malformed("broken base64") from None
+        case "quoted-printable":
+            return quopri.decodestring(entity.body)
+        case _:
+            raise Malformed("unknown transfer encoding")
+
+
+def dearmored(body: bytes) -> bytes:
+    """An OpenPGP message, armored or, as some programs send it, binary."""
+    stripped = body.strip() if len(body) < 64 else body
+    return body if stripped[:1] and stripped[0] & 0x80 else dearmor(body)

@@ -1,0 +1,38 @@
+"""Subjects and threads: what the gateway adds to a subject, and takes off a reply's again."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+MOST_ANCESTORS = 20
+_SUFFIX = re.compile(r"\s*\([^()]{1,100}, [A-Z]{2}\)\s*$")
+
+
+def own_subject(subject: str, titles: Iterable[str]) -> str:
+    """A subject as its author means it: without "[Wildlife] " and "(Ana Lind, KE)" of a reply.
+
+    The suffix goes only where a list's prefix went: else the author wrote it.
+    """
+    names = "|".join(re.escape(title) for title in titles)
+    without = re.sub(rf"\[(?:{names})\]\s*", "", subject) if names else subject
+    if without != subject:
+        without = _SUFFIX.sub("", without)
+    return plain(without)[:500]
+
+
+def plain(text: str) -> str:
+    """One line of text that is what it looks like: no control, format or direction characters."""
+    visible = "".join(
+        " " if unicodedata.category(char) in ("Zl", "Zp", "Zs", "Cc") else char
+        for char in text
+        if unicodedata.category(char) not in ("Cf", "Cs", "Co", "Cn")
+    )
+    return " ".join(visible.split())
+
+
+def ancestors(of_parent: Iterable[str], parent: str) -> tuple[str, ...]:
+    """Tokens for References (RFC 5322 3.6.4): the first and the nearest, at most 20."""
+    chain = (*of_parent, parent)
+    return chain if len(chain) <= MOST_ANCESTORS else (chain[0], *chain[1 - MOST_ANCESTORS :])

@@ -1,0 +1,71 @@
+"""Which address is what: lists by name and letter, bounce addresses, our own Message-IDs."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy.orm import Session
+
+from gateway.app import App
+from gateway.errors import Reply
+from gateway.message.address import normalise
+from gateway.message.protected import Fields
+from gateway.store import mailing_list
+from gateway.store.mailing_list import MailingList
+
+UNKNOWN = Reply(550, "5.1.1", "There is no such address here")
+
+
+def recipient(app: App, address: str) -> Reply | None:
+    """None where mail for the address is taken; else what a door answers to RCPT."""
+    if bounced_entry(app, address) is not None:
+        return None
+    with app.database.reading() as session:
+        return UNKNOWN if open_list(session, app, address) is None else None
+
+
+def open_list(session: Session, app: App, address: str) -> MailingList | None:
+    """The list, not closed, that an address names by local part or letter."""
+    found = _list_of(session, app, address)
+    return None if found is None or found.closed_at else found
+
+
+def named_lists(
+    session: Session, app: App, protected: Fields | None, intended: Iterable[str]
+) -> set[int]:
+    """Ids of the lists that an author named under the signature: in signed headers, or by key."""
+    by_key = mailing_list.fingerprints(session)
+    named = {by_key[fingerprint] for fingerprint in intended if fingerprint in by_key}
+    for address in protected.recipients if protected else ():
+        found = _list_of(session, app, address)
+        if found is not None:
+            named.add(found.id)
+    return named
+
+
+def tokens(app: App, message_ids: Sequence[str]) -> list[str]:
+    """The local parts of those Message-IDs that this gateway made."""
+    pairs = (one.rpartition("@") for one in message_ids)
+    return [local for local, _, domain in pairs if domain.lower() == app.config.domain]
+
+
+def bounce_address(app: App, entry_id: int) -> str:
+    """The envelope sender of one copy, which nobody but us can make up."""
+    token = app.vault.keyed_hash("bounce", str(entry_id))[:20]
+    return f"bounce+{entry_id}-{token}@{app.config.domain}"
+
+
+def bounced_entry(app: App, address: str) -> int | None:
+    """The outbox entry whose bounce address this is; None where it is none of ours."""
+    local = address.lower().partition("@")[0]
+    number = local.removeprefix("bounce+").partition("-")[0]
+    if not local.startswith("bounce+") or not (number.isascii() and number.isdigit()):
+        return None
+    expected = bounce_address(app, int(number))
+    return int(number) if hmac.compare_digest(expected.encode(), address.lower().encode()) else None
+
+
+def _list_of(session: Session, app: App, address: str) -> MailingList | None:
+    local, _, domain = (normalise(address) or "").rpartition("@")
+    return mailing_list.find(session, local) if domain == app.config.domain else None

@@ -1,0 +1,265 @@
+"""The one way of a mail: open, judge, keep all that follows in one transaction, then answer."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from gateway.app import App
+from gateway.errors import Reply, TooLarge
+from gateway.message import entity, marking, submission, thread
+from gateway.message.entity import Entity
+from gateway.message.envelope import Envelope
+from gateway.posting import directory, evidence, notice
+from gateway.posting.author import Author, identify
+from gateway.posting.evidence import Sealed
+from gateway.posting.opening import Opening, open_mail
+from gateway.posting.policy import Action, Facts, Rule, decide
+from gateway.store import hold, ledger, mailing_list, outbox, posting
+from gateway.store.mailing_list import MailingList, Moderation
+from gateway.store.member import Member, State
+from gateway.store.posting import Placement, Posting, PostingList, Seen
+
+log = logging.getLogger(__name__)
+
+ACCEPTED = Reply(250, "2.0.0", "Accepted")
+MOST_INFLATION = 4
+"""A mail may inflate to this many times the largest mail that the door takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A mail, and what is the same of it on each list. author None: nobody that we know."""
+
+    robot: bool = False
+    opening: Opening | None = None
+    author: Author | None = None
+    marking: marking.Found | None = None
+    sealed: Sealed | None = None
+
+
+@dataclass(slots=True)
+class Settled:
+    """Gathered while a mail's lists are judged in turn."""
+
+    replies: dict[int, Reply] = field(default_factory=dict)
+    refused: list[tuple[MailingList, Rule]] = field(default_factory=list)
+
+
+def submit(app: App, envelope: Envelope) -> tuple[Reply, ...]:
+    """Judge a mail and keep what it leads to. One reply a recipient, in their order.
+
+    Returns after the commit. Raises Unavailable where the fault is ours: then nothing was kept, and
+    the sender's server tries again.
+    """
+    judged = _judge(app, envelope)
+    settled = Settled()
+    with app.database.transaction() as session:
+        lists = [directory.open_list(session, app, one) for one in envelope.recipients]
+        for one in lists:
+            if one is not None and one.id not in settled.replies:
+                settled.replies[one.id] = _settle(session, app, judged, one, settled)
+        _tell_of_refusals(session, app, judged, settled)
+    other = ACCEPTED if judged.robot else directory.UNKNOWN
+    return tuple(other if one is None else settled.replies[one.id] for one in lists)
+
+
+def is_robot(envelope: Envelope, mail: Entity) -> bool:
+    """Mail of a robot or from a list (RFC 3834 2, RFC 5321 4.5.5): never taken, never answered."""
+    auto = mail.field("auto-submitted").partition(";")[0].strip().lower()
+    precedence = mail.field("precedence").lower()
+    return (
+        envelope.sender == ""
+        or auto not in ("", "no")
+        or precedence in ("bulk", "junk", "list")
+        or "list-id" in mail.fields
+    )
+
+
+def _judge(app: App, envelope: Envelope) -> Judged:
+    """All that costs time, outside any transaction: gpg, hashing, sealing."""
+    try:
+        mail = entity.read(envelope.data)
+    except TooLarge as error:
+        log.info("mail not opened: %s", error)
+        return Judged()
+    if is_robot(envelope, mail):
+        return Judged(robot=True)
+    limit = MOST_INFLATION * app.config.smtp.message_bytes
+    opening = open_mail(mail, app.keyring.unwrap, limit)
+    if opening.content is None or opening.source is None:
+        log.info("mail not opened: %s", opening.fault)
+        return Judged(opening=opening)
+    with app.database.reading() as session:
+        max_future = timedelta(minutes=app.config.policy.future_minutes)
+        author = identify(session, opening.content, app.clock(), max_future)
+    if author is None:
+        return Judged(opening=opening)
+    first_lines = submission.first_lines(opening.content.payload)
+    return Judged(
+        opening=opening,
+        author=author,
+        marking=marking.find(opening.fields.subject, first_lines),
+        sealed=evidence.seal(app.vault, opening.source, opening.fields, author.certificate),
+    )
+
+
+def _settle(
+    session: Session, app: App, judged: Judged, one: MailingList, settled: Settled
+) -> Reply:
+    """Decide for one list and write down what follows from it. Returns the door's reply."""
+    now = app.clock()
+    earlier = _seen_before(session, app, judged)
+    facts = gather(session, app, judged, one, earlier, now)
+    rule = decide(facts)
+    author_id = judged.author.member_id if judged.author else None
+    log.info("%s: %s by rule %s, member %s", one.local_part, rule.action, rule.name, author_id)
+    if rule.action is Action.REFUSE:
+        ledger.enter(
+            session, now, "refused", list=one.local_part, rule=rule.name, member=author_id
+        )
+        settled.refused.append((one, rule))
+        return rule.reply or directory.UNKNOWN
+    if rule.action in (Action.HOLD, Action.ACCEPT):
+        kept = earlier or _keep(session, app, judged, one, now)
+        place(session, app, kept, one, rule, now)
+    return ACCEPTED
+
+
+def gather(
+    session: Session,
+    app: App,
+    judged: Judged,
+    one: MailingList,
+    earlier: Posting | None,
+    now: datetime,
+) -> Facts:
+    """What the policy needs to know of a mail on one list."""
+    opening, author, policy = judged.opening, judged.author, app.config.policy
+    basic = Facts(
+        robot=judged.robot,
+        encrypted=opening is not None and opening.encrypted,
+        signed_only_allowed=one.signed_only,
+    )
+    writer = None if author is None else session.get(Member, author.member_id)
+    if (
+        opening is None
+        or author is None
+        or judged.marking is None
+        or writer is None
+        or writer.state is not State.ACTIVE
+        or not mailing_list.may_post(session, one, writer.id)
+    ):
+        return basic
+    named = directory.named_lists(session, app, opening.protected, author.intended)
+    addressed = opening.protected.recipients if opening.protected else ()
+    return replace(
+        basic,
+        author_known=True,
+        names_other_list=bool(named or author.intended) and one.id not in named,
+        names_strangers_only=bool(addressed) and not named,
+        named_for_this_list=one.id in named,
+        seen_on_this_list=earlier is not None and earlier.on(one.id),
+        seen_elsewhere=earlier is not None,
+        red=judged.marking.marking is marking.Marking.RED and not judged.marking.malformed,
+        malformed_marking=judged.marking.malformed,
+        signature_age=now - author.signed_at,
+        signature_window=one.signature_window(policy.signature_days),
+        over_rate=earlier is None
+        and posting.count_since(session, writer.id, now - timedelta(hours=1))
+        >= policy.postings_an_hour,
+        list_moderated=one.moderation is Moderation.ALL,
+        author_moderated=one.moderation is Moderation.NEW
+        and posting.count_accepted(session, writer.id, one.id) < policy.new_member_postings,
+    )
+
+
+def place(
+    session: Session, app: App, kept: Posting, one: MailingList, rule: Rule, now: datetime
+) -> None:
+    """Put a posting on a list: distributed, or held with a notice to its author."""
+    held = rule.action is Action.HOLD
+    kept.placements.append(
+        PostingList(
+            mailing_list=one,
+            position=len(kept.placements),
+            placement=Placement.HELD if held else Placement.ACCEPTED,
+            rule=rule.name,
+        )
+    )
+    session.flush()
+    detail = {"posting": kept.label, "list": one.local_part, "rule": rule.name,
+              "member": kept.author_id, "key": kept.key_fingerprint}  # fmt: skip
+    if held:
+        waiting = hold.place(session, kept, one.id, rule.name, now)
+        ledger.enter(session, now, "held", hold=waiting.label, **detail)
+        notice.held(session, app, kept, waiting)
+        return
+    copies = outbox.queue_posting(session, kept.id, one, now)
+    ledger.enter(session, now, "accepted", copies=copies, **detail)
+
+
+def _seen_before(session: Session, app: App, judged: Judged) -> Posting | None:
+    if judged.author is None or judged.opening is None:
+        return None
+    return posting.seen(session, _hashes(app, judged.author, judged.opening.fields.message_id))
+
+
+def _hashes(app: App, author: Author, message_id: str) -> list[str]:
+    """What a submission is known again by. A Message-ID counts for its author alone: otherwise a
+    member could use up another's before the other's mail arrives."""
+    hashes = [app.vault.keyed_hash("signature", digest) for digest in author.digests]
+    if message_id:
+        hashes.append(_message_id_hash(app, author.member_id, message_id))
+    return hashes
+
+
+def _message_id_hash(app: App, member_id: int, message_id: str) -> str:
+    return app.vault.keyed_hash("message-id", f"{member_id} {message_id}")
+
+
+def _keep(
+    session: Session, app: App, judged: Judged, one: MailingList, now: datetime
+) -> Posting:
+    """The posting, its thread and what it will be known again by; not yet on a list."""
+    opening, author, sealed = judged.opening, judged.author, judged.sealed
+    if opening is None or author is None or sealed is None or judged.marking is None:
+        raise AssertionError("kept a mail without a verified author")
+    fields = opening.fields
+    own = directory.tokens(app, fields.answered)
+    foreign = [_message_id_hash(app, author.member_id, answered) for answered in fields.answered]
+    answered = posting.parent(session, own, foreign, [one.id])
+    kept = Posting(
+        token=sealed.token,
+        author_id=author.member_id,
+        thread_id=posting.thread_for(session, answered, now),
+        references="" if answered is None
+        else " ".join(thread.ancestors(answered.ancestors, answered.token)),
+        received_at=now,
+        signed_at=author.signed_at,
+        key_fingerprint=author.fingerprint,
+        marking=judged.marking.marking.label,
+        submission=sealed.submission,
+        details=sealed.details,
+        certificate=sealed.certificate,
+    )  # fmt: skip
+    session.add(kept)
+    session.flush()
+    session.add_all(
+        Seen(hash=value, posting_id=kept.id)
+        for value in dict.fromkeys(_hashes(app, author, fields.message_id))
+    )
+    session.flush()
+    return kept
+
+
+def _tell_of_refusals(session: Session, app: App, judged: Judged, settled: Settled) -> None:
+    """SMTP has one reply for all recipients: where some lists took a mail and some did not, the
+    author learns of the latter by mail."""
+    accepted = any(reply.accepted for reply in settled.replies.values())
+    if judged.author is not None and accepted:
+        for one, rule in settled.refused:
+            notice.refused_on(session, app, judged.author.member_id, one, rule)

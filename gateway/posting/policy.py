@@ -1,0 +1,104 @@
+"""The policy: an ordered table of rules. The first that applies decides, and its name is recorded.
+
+Facts are gathered before; deciding does no I/O, so what becomes of a mail can be told from its facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from gateway.errors import Reply
+
+
+class Action(StrEnum):
+    DISCARD = "discard"
+    """Answered 250 and forgotten: a robot's mail must not be answered by another robot."""
+    REFUSE = "refuse"
+    """Refused in the SMTP dialogue; the sender's server tells the sender."""
+    IGNORE = "ignore"
+    """Answered 250 with nothing done: it was done before."""
+    HOLD = "hold"
+    """Kept sealed until a moderator decides."""
+    ACCEPT = "accept"
+    """Kept sealed and distributed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a mail with respect to one of the lists it is for."""
+
+    robot: bool = False
+    encrypted: bool = False
+    signed_only_allowed: bool = False
+    author_known: bool = False
+    names_other_list: bool = False
+    names_strangers_only: bool = False
+    seen_on_this_list: bool = False
+    seen_elsewhere: bool = False
+    named_for_this_list: bool = False
+    red: bool = False
+    malformed_marking: bool = False
+    signature_age: timedelta = timedelta()
+    signature_window: timedelta = timedelta()
+    over_rate: bool = False
+    list_moderated: bool = False
+    author_moderated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """reply: what the door answers; only for REFUSE."""
+
+    name: str
+    applies: Callable[[Facts], bool]
+    action: Action
+    reply: Reply | None = None
+
+
+# One text for whatever was wrong: a stranger who sends captured or altered mail must not learn from
+# the answer whether it could be decrypted, or whose signature failed and how.
+NO_SIGNATURE = Reply(550, "5.7.1", "No good signature of an active member over the whole mail")
+
+POLICY = (
+    Rule("robot", lambda f: f.robot, Action.DISCARD),
+    Rule(
+        "not-encrypted",
+        lambda f: not f.encrypted and not f.signed_only_allowed,
+        Action.REFUSE,
+        Reply(523, "5.7.10", "Encryption needed: encrypt the whole mail to this list's key"),
+    ),
+    Rule("no-good-signature", lambda f: not f.author_known, Action.REFUSE, NO_SIGNATURE),
+    Rule(
+        "signed-for-another-list",
+        lambda f: f.names_other_list,
+        Action.REFUSE,
+        Reply(550, "5.7.1", "The signed headers name another list and not this one"),
+    ),
+    Rule("retry", lambda f: f.seen_on_this_list, Action.IGNORE),
+    Rule(
+        "replay",
+        lambda f: f.seen_elsewhere and not f.named_for_this_list,
+        Action.REFUSE,
+        Reply(550, "5.7.1", "This mail was sent to another list before; write it anew"),
+    ),
+    Rule(
+        "red",
+        lambda f: f.red,
+        Action.REFUSE,
+        Reply(550, "5.7.1", "TLP:RED is for its named readers alone and never goes to a list"),
+    ),
+    Rule("malformed-marking", lambda f: f.malformed_marking, Action.HOLD),
+    Rule("signed-for-others", lambda f: f.names_strangers_only, Action.HOLD),
+    Rule("signature-age", lambda f: f.signature_age > f.signature_window, Action.HOLD),
+    Rule("rate", lambda f: f.over_rate, Action.HOLD),
+    Rule("moderated-list", lambda f: f.list_moderated, Action.HOLD),
+    Rule("new-member", lambda f: f.author_moderated, Action.HOLD),
+    Rule("accept", lambda f: True, Action.ACCEPT),
+)
+
+
+def decide(facts: Facts) -> Rule:
+    return next(rule for rule in POLICY if rule.applies(facts))

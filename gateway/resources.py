@@ -1,0 +1,32 @@
+"""Where the installed data folders are: templates/, keys/, db/. The only module that looks."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def gnupg_skeleton() -> dict[str, str]:
+    """File name -> content of a new GnuPG home."""
+    folder = files("gateway.keys")
+    return {name: folder.joinpath(name).read_text() for name in ("gpg.conf", "gpg-agent.conf")}
+
+
+def migrations() -> Path:
+    """The Alembic script folder, as a real directory."""
+    with as_file(files("gateway.db")) as path:
+        return path
+
+
+def mail_templates() -> Environment:
+    """Jinja2 environment of templates/mail: plain text, so nothing is escaped; nothing undefined."""
+    return Environment(
+        loader=PackageLoader("gateway.templates", "mail"),
+        autoescape=False,  # noqa: S701  plain text, no markup
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )

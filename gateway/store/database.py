@@ -1,0 +1,138 @@
+"""The database: engine, sessions, migrations. SQLite is the embedded default, PostgreSQL the larger one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.types import TypeDecorator
+
+from gateway.errors import Unavailable
+
+BUSY_SECONDS = 30
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, aware, UTC. SQLite keeps no zone, so what comes back is given one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime}  # noqa: RUF012  SQLAlchemy's own idiom
+
+
+class Database:
+    """Connections to one gateway's database. Safe to share between threads, not across fork."""
+
+    def __init__(self, url: str, state: Path) -> None:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            parsed = parsed.set(database=str(state / parsed.database))
+        self.url = parsed
+        self.engine = _engine(parsed.render_as_string(hide_password=False))
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session that commits at the end of the block; any fault rolls all of it back.
+
+        Raises Unavailable where the database does not serve (locked, full, gone): our fault, so
+        whoever waits is told to try again.
+        """
+        try:
+            with self._sessions.begin() as session:
+                yield session
+        except DBAPIError as error:
+            if _is_outage(error):
+                raise Unavailable(f"database: {type(error.orig).__name__}") from error
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session for reading: whatever it was given to write is rolled back."""
+        try:
+            with self._sessions() as session:
+                session.connection(execution_options={"reading": True})
+                yield session
+        except DBAPIError as error:
+            if _is_outage(error):
+                raise Unavailable(f"database: {type(error.orig).__name__}") from error
+            raise
+
+    def migrate(self) -> None:
+        """Bring the schema to this version's; harmless when it is there already."""
+        command.upgrade(self._alembic(), "head")
+
+    def _alembic(self) -> AlembicConfig:
+        from gateway.resources import migrations
+
+        config = AlembicConfig()
+        config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
+        config.attributes["engine"] = self.engine
+        return config
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    return error.connection_invalidated or type(error.orig).__name__ in (
+        "OperationalError",
+        "InterfaceError",
+        "InternalError",
+    )
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    # hide_parameters: a bound value in an exception's text could be content.
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: object) -> None:
+        connection.isolation_level = None  # this module begins its transactions itself
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # a commit that was answered 250 survives a power cut
+            "foreign_keys=ON",
+            "secure_delete=ON",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        # A write lock from the start: upgrading a read lock later fails under WAL with SQLITE_BUSY
+        # at once, whatever the time-out is.
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine

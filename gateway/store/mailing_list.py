@@ -1,0 +1,134 @@
+"""Mailing lists: the topics A to G and whatever lists administrators add, each with its key."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, or_, select
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from gateway.errors import UsageError
+from gateway.store.database import Base
+
+TOPICS = (
+    ("A", "waste", "Waste", "Hazardous waste and chemicals"),
+    ("B", "wildlife", "Wildlife", "Wildlife"),
+    ("C", "lmo", "LMO", "Living modified organisms"),
+    ("D", "ozone", "Ozone", "Ozone-depleting substances"),
+    ("E", "logging", "Logging", "Illegal logging"),
+    ("F", "fishing", "Fishing", "Illegal fishing"),
+    ("G", "general", "General", "General matters"),
+)
+"""What a new gateway starts with: letter, local part, title, description."""
+
+RESERVED = frozenset({"library", "gateway", "register", "environet", "support", "bounce", "archive",
+                      "postmaster", "abuse", "mailer-daemon"})  # fmt: skip
+
+
+class Moderation(StrEnum):
+    OPEN = "open"
+    NEW = "new"
+    ALL = "all"
+
+
+class Purpose(StrEnum):
+    LIST = "list"
+    COMMAND = "command"
+    ARCHIVE = "archive"
+
+
+class GatewayKey(Base):
+    """The public side of one of the gateway's own keys; the secret one stays behind gpg-agent."""
+
+    __tablename__ = "gateway_key"
+
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(index=True)
+    purpose: Mapped[Purpose]
+    certificate: Mapped[bytes]
+    created_at: Mapped[datetime]
+
+
+class MailingList(Base):
+    __tablename__ = "mailing_list"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    letter: Mapped[str] = mapped_column(unique=True)
+    local_part: Mapped[str] = mapped_column(unique=True)
+    title: Mapped[str]
+    description: Mapped[str]
+    key_fingerprint: Mapped[str] = mapped_column(ForeignKey("gateway_key.fingerprint"))
+    moderation: Mapped[Moderation] = mapped_column(default=Moderation.OPEN)
+    signed_only: Mapped[bool] = mapped_column(default=False)
+    by_invitation: Mapped[bool] = mapped_column(default=False)
+    signature_days: Mapped[int | None]
+    evidence_bytes: Mapped[int | None]
+    closed_at: Mapped[datetime | None]
+    key: Mapped[GatewayKey] = relationship(lazy="joined")
+
+    def address(self, domain: str) -> str:
+        return f"{self.local_part}@{domain}"
+
+    def signature_window(self, default_days: int) -> timedelta:
+        return timedelta(days=self.signature_days or default_days)
+
+
+class Invitation(Base):
+    """Explicit membership of a list that is by invitation."""
+
+    __tablename__ = "invitation"
+
+    list_id: Mapped[int] = mapped_column(ForeignKey("mailing_list.id"), primary_key=True)
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
+
+
+def all_lists(session: Session) -> list[MailingList]:
+    return list(session.scalars(select(MailingList).order_by(MailingList.id)))
+
+
+def find(session: Session, name: str) -> MailingList | None:
+    """By letter or local part, either case."""
+    return session.scalar(
+        select(MailingList).where(
+            or_(MailingList.letter == name.upper(), MailingList.local_part == name.lower())
+        )
+    )
+
+
+def get(session: Session, name: str) -> MailingList:
+    """Raises UsageError with the lists there are."""
+    found = find(session, name)
+    if found is None:
+        names = ", ".join(f"{one.letter} ({one.local_part})" for one in all_lists(session))
+        raise UsageError(f"there is no list {name!r}; there are {names}")
+    return found
+
+
+def check_new(session: Session, local_part: str, letter: str) -> None:
+    """Raises UsageError where a list of that name can't be added."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]{1,39}", local_part):
+        raise UsageError(
+            f"{local_part!r} can't be a list's name: 2 to 40 of a-z, 0-9 and '-', a letter first"
+        )
+    if local_part in RESERVED or local_part.endswith(("-owner", "-experts")):
+        raise UsageError(f"{local_part!r} is an address that every gateway has")
+    if not re.fullmatch(r"[A-Z][A-Z0-9]{0,9}", letter) or letter.lower() in RESERVED:
+        raise UsageError(f"{letter!r} can't be a list's letter: 1 to 10 of A-Z and 0-9")
+    for name in (local_part, letter):
+        if find(session, name) is not None:
+            raise UsageError(f"there is a list {name!r} already")
+
+
+def fingerprints(session: Session) -> dict[str, int]:
+    """Key fingerprint -> list id, for reading intended recipients."""
+    rows = session.execute(select(MailingList.key_fingerprint, MailingList.id))
+    return {fingerprint: list_id for fingerprint, list_id in rows}
+
+
+def may_post(session: Session, mailing_list: MailingList, member_id: int) -> bool:
+    """Any active member may write to a topic; to a list by invitation, who was invited."""
+    if not mailing_list.by_invitation:
+        return True
+    return session.get(Invitation, (mailing_list.id, member_id)) is not None

@@ -1,0 +1,156 @@
+"""Members: who takes part, in which role, and which topics they ticked off."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+
+import pycountry
+from sqlalchemy import ForeignKey, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from gateway.errors import UsageError
+from gateway.message import address as addresses
+from gateway.store.database import Base
+from gateway.store.mailing_list import MailingList
+
+
+class State(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REMOVED = "removed"
+
+
+class Kind(StrEnum):
+    """Of a member's organisation."""
+
+    CUSTOMS = "customs"
+    AGENCY = "agency"
+    INTERNATIONAL = "international"
+    REGIONAL = "regional"
+
+
+class Role(StrEnum):
+    EXPERT = "expert"
+    CONTACT_POINT = "contact-point"
+    MODERATOR = "moderator"
+    LIBRARIAN = "librarian"
+    ADMINISTRATOR = "administrator"
+    AUDITOR = "auditor"
+
+
+class Member(Base):
+    __tablename__ = "member"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    address: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    organisation: Mapped[str]
+    kind: Mapped[Kind]
+    country: Mapped[str]
+    state: Mapped[State] = mapped_column(default=State.ACTIVE, index=True)
+    joined_at: Mapped[datetime]
+    ticked_off: Mapped[list[TickOff]] = relationship(cascade="all, delete-orphan")
+    roles: Mapped[list[MemberRole]] = relationship(cascade="all, delete-orphan")
+
+    @property
+    def described(self) -> str:
+        """How others see the member: "Ana Lind (Revenue Authority, KE)"."""
+        return f"{self.name} ({self.organisation}, {self.country})"
+
+
+class TickOff(Base):
+    """A topic that a member does not want."""
+
+    __tablename__ = "tick_off"
+
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    list_id: Mapped[int] = mapped_column(ForeignKey("mailing_list.id"), primary_key=True)
+
+
+class MemberRole(Base):
+    __tablename__ = "member_role"
+    __table_args__ = (UniqueConstraint("member_id", "role", "list_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), index=True)
+    role: Mapped[Role]
+    list_id: Mapped[int | None] = mapped_column(ForeignKey("mailing_list.id"))
+
+
+def profile_faults(name: str, organisation: str, country: str) -> list[str]:
+    """What is wrong with a new member's particulars, a sentence each; empty: nothing."""
+    faults = []
+    for label, value in (("name", name), ("organisation", organisation)):
+        if not value.strip() or len(value) > 100:
+            faults.append(f"{label}: must have 1 to 100 characters")
+        # These strings stand in header fields and in the attestation: nothing that could end a
+        # line, hide text or turn its direction.
+        elif any(unicodedata.category(char)[0] == "C" for char in value) or re.search(
+            r"[\u2028\u2029<>\"\\]", value
+        ):
+            faults.append(f"{label}: has control characters, quotes or angle brackets")
+    if pycountry.countries.get(alpha_2=country.upper()) is None:
+        faults.append(f"country: {country!r} is no ISO 3166-1 alpha-2 code, such as KE")
+    return faults
+
+
+def add(
+    session: Session,
+    *,
+    address: str,
+    name: str,
+    organisation: str,
+    kind: Kind,
+    country: str,
+    now: datetime,
+) -> Member:
+    """A new active member. Raises UsageError with every fault."""
+    normal = addresses.normalise(address)
+    faults = [] if normal else [f"address: {address!r} is no mail address"]
+    faults += profile_faults(name, organisation, country)
+    if normal and find(session, normal) is not None:
+        faults.append(f"address: {normal} is a member already")
+    if faults or normal is None:
+        raise UsageError("; ".join(faults))
+    member = Member(
+        address=normal,
+        name=name.strip(),
+        organisation=organisation.strip(),
+        kind=kind,
+        country=country.upper(),
+        state=State.ACTIVE,
+        joined_at=now,
+    )
+    session.add(member)
+    session.flush()
+    return member
+
+
+def find(session: Session, address: str) -> Member | None:
+    normal = addresses.normalise(address)
+    return session.scalar(select(Member).where(Member.address == normal))
+
+
+def get(session: Session, address: str) -> Member:
+    """Raises UsageError where nobody has that address."""
+    member = find(session, address)
+    if member is None:
+        raise UsageError(f"{address} is no member's address; 'environet member list' shows them")
+    return member
+
+
+def tick_off(session: Session, member: Member, lists: Iterable[MailingList]) -> None:
+    known = {entry.list_id for entry in member.ticked_off}
+    member.ticked_off += [TickOff(list_id=one.id) for one in lists if one.id not in known]
+    session.flush()
+
+
+def grant(session: Session, member: Member, role: Role, mailing_list: MailingList | None) -> None:
+    list_id = None if mailing_list is None else mailing_list.id
+    if all((entry.role, entry.list_id) != (role, list_id) for entry in member.roles):
+        member.roles.append(MemberRole(role=role, list_id=list_id))
+        session.flush()

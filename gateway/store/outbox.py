@@ -1,0 +1,301 @@
+"""The outbox: one entry for every copy that a subscriber must get, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from gateway.errors import UsageError
+from gateway.store.database import Base
+from gateway.store.mailing_list import Invitation, MailingList
+from gateway.store.member import Member, State, TickOff
+
+
+class Delivery(StrEnum):
+    """waiting -> leased -> sent; or parked (an administrator decides), refused, dropped."""
+
+    WAITING = "waiting"
+    LEASED = "leased"
+    SENT = "sent"
+    PARKED = "parked"
+    REFUSED = "refused"
+    DROPPED = "dropped"
+
+
+class Notice(Base):
+    """A mail of the gateway's own to one member. `body` is sealed until it has been sent."""
+
+    __tablename__ = "notice"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(unique=True)
+    template: Mapped[str]
+    body: Mapped[bytes]
+    made_at: Mapped[datetime]
+
+
+class OutboxEntry(Base):
+    """A copy of a posting, or a notice, for one member."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        UniqueConstraint("posting_id", "member_id"),
+        CheckConstraint("(posting_id IS NULL) <> (notice_id IS NULL)", name="one_subject"),
+        Index("ix_outbox_due", "state", "next_at"),
+        Index("ix_outbox_owner", "lease_owner"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    posting_id: Mapped[int | None] = mapped_column(ForeignKey("posting.id"))
+    notice_id: Mapped[int | None] = mapped_column(ForeignKey("notice.id"))
+    list_id: Mapped[int | None] = mapped_column(ForeignKey("mailing_list.id"))
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), index=True)
+    state: Mapped[Delivery]
+    queued_at: Mapped[datetime]
+    next_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Entries of one posting on one list, or one notice, that a worker has for itself.
+
+    members: outbox id -> member id, in the order of the outbox.
+    """
+
+    owner: str
+    posting_id: int | None
+    notice_id: int | None
+    list_id: int | None
+    members: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one leased entry; `next_at` only where it goes back to waiting."""
+
+    id: int
+    state: Delivery
+    at: datetime
+    reason: str | None
+    next_at: datetime | None = None
+
+
+def queue_posting(
+    session: Session, posting_id: int, mailing_list: MailingList, now: datetime
+) -> int:
+    """An entry for every subscriber of the list who has none for this posting. How many.
+
+    One statement, so its cost is the database's: a subscriber is an active member who did not tick
+    the topic off, or was invited where the list is by invitation.
+    """
+    queued = exists().where(
+        OutboxEntry.posting_id == posting_id, OutboxEntry.member_id == Member.id
+    )
+    wants = exists().where(TickOff.member_id == Member.id, TickOff.list_id == mailing_list.id)
+    invited = exists().where(
+        Invitation.member_id == Member.id, Invitation.list_id == mailing_list.id
+    )
+    columns = ["posting_id", "list_id", "member_id", "state", "queued_at", "next_at", "attempts"]
+    subscribers = (
+        select(
+            literal(posting_id),
+            literal(mailing_list.id),
+            Member.id,
+            literal(Delivery.WAITING, OutboxEntry.state.type),
+            literal(now, OutboxEntry.queued_at.type),
+            literal(now, OutboxEntry.next_at.type),
+            literal(0),
+        )
+        .where(Member.state == State.ACTIVE, ~queued)
+        .where(invited if mailing_list.by_invitation else ~wants)
+        .order_by(Member.id)
+    )
+    result = session.execute(insert(OutboxEntry).from_select(columns, subscribers))
+    return int(getattr(result, "rowcount", 0))
+
+
+def queue_notice(session: Session, notice: Notice, member_id: int, now: datetime) -> None:
+    session.add(notice)
+    session.flush()
+    session.add(
+        OutboxEntry(
+            notice_id=notice.id,
+            member_id=member_id,
+            state=Delivery.WAITING,
+            queued_at=now,
+            next_at=now,
+        )
+    )
+    session.flush()
+
+
+def lease(
+    session: Session, owner: str, now: datetime, duration: timedelta, most: int
+) -> Lease | None:
+    """Take up to `most` due entries of the posting or notice that has waited longest."""
+    due = or_(
+        (OutboxEntry.state == Delivery.WAITING) & (OutboxEntry.next_at <= now),
+        (OutboxEntry.state == Delivery.LEASED) & (OutboxEntry.lease_until <= now),
+    )
+    first = session.scalar(
+        select(OutboxEntry)
+        .where(due)
+        .order_by(OutboxEntry.next_at, OutboxEntry.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if first is None:
+        return None
+    same = (
+        (OutboxEntry.notice_id == first.notice_id)
+        if first.posting_id is None
+        else (OutboxEntry.posting_id == first.posting_id) & (OutboxEntry.list_id == first.list_id)
+    )
+    rows = session.execute(
+        select(OutboxEntry.id, OutboxEntry.member_id)
+        .where(due, same)
+        .order_by(OutboxEntry.id)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    ).all()
+    members = {row[0]: row[1] for row in rows}
+    session.execute(
+        update(OutboxEntry)
+        .where(OutboxEntry.id.in_(members))
+        .values(state=Delivery.LEASED, lease_owner=owner, lease_until=now + duration)
+        .execution_options(synchronize_session=False)
+    )
+    return Lease(owner, first.posting_id, first.notice_id, first.list_id, members)
+
+
+def renew(session: Session, owner: str, until: datetime) -> None:
+    """Push back the end of an owner's leases."""
+    session.execute(
+        update(OutboxEntry)
+        .where(OutboxEntry.lease_owner == owner, OutboxEntry.state == Delivery.LEASED)
+        .values(lease_until=until)
+    )
+
+
+def release(session: Session, owner: str, now: datetime) -> int:
+    """Give back all that an owner holds: at its start after a crash, and at its end. How many."""
+    result = session.execute(
+        update(OutboxEntry)
+        .where(OutboxEntry.lease_owner == owner, OutboxEntry.state == Delivery.LEASED)
+        .values(state=Delivery.WAITING, lease_owner=None, lease_until=None)
+    )
+    return int(getattr(result, "rowcount", 0))
+
+
+_RECORD = (
+    update(OutboxEntry.__table__)  # type: ignore[arg-type]
+    .where(
+        OutboxEntry.id == bindparam("entry"),
+        # Somebody else's by now: their result counts, not this late one.
+        OutboxEntry.lease_owner == bindparam("owner"),
+    )
+    .values(
+        state=bindparam("new_state"),
+        next_at=func.coalesce(bindparam("new_next_at", type_=OutboxEntry.next_at.type),
+                              OutboxEntry.next_at),  # fmt: skip
+        attempts=OutboxEntry.attempts + 1,
+        lease_owner=None,
+        lease_until=None,
+        finished_at=bindparam("at"),
+        reason=bindparam("why"),
+    )
+)
+
+
+def record(session: Session, owner: str, results: Sequence[Result]) -> None:
+    """Write down what became of leased entries."""
+    session.connection().execute(
+        _RECORD,
+        [
+            {
+                "entry": one.id,
+                "owner": owner,
+                "new_state": one.state,
+                "new_next_at": one.next_at,
+                "at": None if one.state is Delivery.WAITING else one.at,
+                "why": one.reason,
+            }
+            for one in results
+        ],
+    )
+
+
+def attempts(session: Session, ids: Sequence[int]) -> dict[int, tuple[int, datetime]]:
+    """Outbox id -> (attempts so far, queued at)."""
+    rows = session.execute(
+        select(OutboxEntry.id, OutboxEntry.attempts, OutboxEntry.queued_at).where(
+            OutboxEntry.id.in_(ids)
+        )
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def unfinished(session: Session) -> list[tuple[OutboxEntry, str]]:
+    """What is waiting, leased, parked or refused, each with the member's address."""
+    shown = (Delivery.WAITING, Delivery.LEASED, Delivery.PARKED, Delivery.REFUSED)
+    rows = session.execute(
+        select(OutboxEntry, Member.address)
+        .join(Member)
+        .where(OutboxEntry.state.in_(shown))
+        .order_by(OutboxEntry.id)
+    )
+    return [(entry, address) for entry, address in rows]
+
+
+def totals(session: Session) -> dict[str, int]:
+    rows = session.execute(select(OutboxEntry.state, func.count()).group_by(OutboxEntry.state))
+    return {str(state): count for state, count in rows}
+
+
+def get(session: Session, entry_id: int) -> OutboxEntry:
+    entry = session.get(OutboxEntry, entry_id, with_for_update=True)
+    if entry is None:
+        raise UsageError(f"the outbox has no entry {entry_id}; 'environet queue list' shows them")
+    return entry
+
+
+def retry(session: Session, entry_id: int, now: datetime) -> OutboxEntry:
+    """Try a parked, refused or waiting entry at once, its days counted anew."""
+    entry = get(session, entry_id)
+    if entry.state not in (Delivery.PARKED, Delivery.REFUSED, Delivery.WAITING):
+        raise UsageError(f"entry {entry_id} is {entry.state}; nothing to retry")
+    entry.state, entry.next_at, entry.queued_at = Delivery.WAITING, now, now
+    entry.attempts, entry.finished_at = 0, None
+    return entry
+
+
+def drop(session: Session, entry_id: int, reason: str, now: datetime) -> OutboxEntry:
+    """Give an entry up for good."""
+    entry = get(session, entry_id)
+    if entry.state not in (Delivery.PARKED, Delivery.REFUSED, Delivery.WAITING):
+        raise UsageError(f"entry {entry_id} is {entry.state}; it can't be dropped")
+    entry.state, entry.reason, entry.finished_at = Delivery.DROPPED, reason, now
+    return entry

@@ -1,0 +1,169 @@
+"""Postings and their threads. What an author wrote is sealed; in the clear stand ids and times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, func, select
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+
+from gateway.errors import UsageError
+from gateway.store.database import Base
+from gateway.store.mailing_list import MailingList
+from gateway.store.member import Member
+
+
+class Placement(StrEnum):
+    """What became of a posting on one list."""
+
+    ACCEPTED = "accepted"
+    HELD = "held"
+    REJECTED = "rejected"
+    DISCARDED = "discarded"
+
+
+class Thread(Base):
+    __tablename__ = "thread"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime]
+
+
+class Posting(Base):
+    """A verified submission of a member. `token` names it in Message-IDs and seals its content."""
+
+    __tablename__ = "posting"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token: Mapped[str] = mapped_column(unique=True)
+    author_id: Mapped[int] = mapped_column(ForeignKey("member.id"), index=True)
+    thread_id: Mapped[int] = mapped_column(ForeignKey("thread.id"), index=True)
+    references: Mapped[str]
+    received_at: Mapped[datetime] = mapped_column(index=True)
+    signed_at: Mapped[datetime]
+    key_fingerprint: Mapped[str]
+    marking: Mapped[str]
+    submission: Mapped[bytes]
+    details: Mapped[bytes]
+    certificate: Mapped[bytes]
+    author: Mapped[Member] = relationship()
+    placements: Mapped[list[PostingList]] = relationship(
+        order_by="PostingList.position", cascade="all, delete-orphan", back_populates="posting"
+    )
+
+    def message_id(self, domain: str) -> str:
+        return f"<{self.token}@{domain}>"
+
+    def on(self, list_id: int) -> bool:
+        return any(one.list_id == list_id for one in self.placements)
+
+    @property
+    def ancestors(self) -> tuple[str, ...]:
+        """Tokens of the postings it answers, oldest first."""
+        return tuple(self.references.split())
+
+    @property
+    def label(self) -> str:
+        """"B-1234": the letter of the first list and the posting's number."""
+        return f"{self.placements[0].mailing_list.letter}-{self.id}"
+
+
+class PostingList(Base):
+    """A posting on one list. A cross-posting has several, and each decides for itself."""
+
+    __tablename__ = "posting_list"
+
+    posting_id: Mapped[int] = mapped_column(ForeignKey("posting.id"), primary_key=True)
+    list_id: Mapped[int] = mapped_column(
+        ForeignKey("mailing_list.id"), primary_key=True, index=True
+    )
+    position: Mapped[int]
+    placement: Mapped[Placement]
+    rule: Mapped[str]
+    posting: Mapped[Posting] = relationship(back_populates="placements")
+    mailing_list: Mapped[MailingList] = relationship(lazy="joined")
+
+
+class Seen(Base):
+    """Keyed hashes of what identifies a submission: its signatures and its Message-ID.
+
+    Kept for good: a captured mail is as new to its readers after a year as after an hour.
+    """
+
+    __tablename__ = "seen"
+
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    posting_id: Mapped[int] = mapped_column(ForeignKey("posting.id"), index=True)
+
+
+def seen(session: Session, hashes: Sequence[str]) -> Posting | None:
+    """The posting that was taken with one of these hashes, if any."""
+    return session.scalar(
+        select(Posting)
+        .join(Seen, Seen.posting_id == Posting.id)
+        .where(Seen.hash.in_(hashes))
+        .order_by(Posting.id)
+        .limit(1)
+    )
+
+
+def parent(
+    session: Session, tokens: Sequence[str], hashes: Sequence[str], lists: Sequence[int]
+) -> Posting | None:
+    """The nearest posting on one of `lists` that a mail answers.
+
+    tokens and hashes: nearest first, from In-Reply-To and References; our own Message-IDs by token,
+    the authors' own by keyed hash. Another list's thread can't be entered by naming it.
+    """
+    query = select(Posting).join(PostingList).where(PostingList.list_id.in_(lists))
+    by_token = {one.token: one for one in session.scalars(query.where(Posting.token.in_(tokens)))}
+    for token in tokens:
+        if token in by_token:
+            return by_token[token]
+    rows = session.execute(
+        query.join(Seen, Seen.posting_id == Posting.id)
+        .where(Seen.hash.in_(hashes))
+        .add_columns(Seen.hash)
+    )
+    by_hash = {row[1]: row[0] for row in rows}
+    return next((by_hash[one] for one in hashes if one in by_hash), None)
+
+
+def thread_for(session: Session, answered: Posting | None, now: datetime) -> int:
+    """Id of the thread of the answered posting, or of a new one."""
+    if answered is not None:
+        return answered.thread_id
+    thread = Thread(started_at=now)
+    session.add(thread)
+    session.flush()
+    return thread.id
+
+
+def count_since(session: Session, author_id: int, since: datetime) -> int:
+    query = select(func.count()).where(Posting.author_id == author_id, Posting.received_at > since)
+    return session.scalar(query) or 0
+
+
+def count_accepted(session: Session, author_id: int, list_id: int) -> int:
+    query = (
+        select(func.count())
+        .select_from(PostingList)
+        .join(Posting)
+        .where(
+            Posting.author_id == author_id,
+            PostingList.list_id == list_id,
+            PostingList.placement == Placement.ACCEPTED,
+        )
+    )
+    return session.scalar(query) or 0
+
+
+def get(session: Session, label: str) -> Posting:
+    """By "B-1234" or "1234". Raises UsageError."""
+    number = label.rpartition("-")[2]
+    posting = session.get(Posting, int(number)) if number.isdigit() else None
+    if posting is None or ("-" in label and posting.label.lower() != label.lower()):
+        raise UsageError(f"there is no posting {label!r}")
+    return posting

@@ -36,7 +36,7 @@ class ConfigError(UsageError):
 
 
 def split_host_port(value: str) -> tuple[str, int]:
-    """"HOST:PORT" or "[V6]:PORT" -> (host, port). Raises ValueError with what is wrong."""
+    """ "HOST:PORT" or "[V6]:PORT" -> (host, port). Raises ValueError with what is wrong."""
     host, colon, port = value.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise ValueError(f"{value!r} is not HOST:PORT, such as 127.0.0.1:8025")
@@ -283,11 +283,11 @@ def describe() -> list[tuple[str, str, str]]:
     for name, field in Config.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             rows += [
-                (f"{name}.{key}", _toml(inner.default), inner.description or "")
+                (f"{name}.{key}", in_toml(inner.default), inner.description or "")
                 for key, inner in field.annotation.model_fields.items()
             ]
         else:
-            default = "" if field.is_required() else _toml(field.default)
+            default = "" if field.is_required() else in_toml(field.default)
             rows.append((name, default, field.description or ""))
     return rows
 
@@ -302,12 +302,13 @@ def render(chosen: dict[str, str]) -> str:
             lines += ["", f"[{head}]"]
             section = head
         lines.append(f"# {description}")
-        value = _toml(chosen[name]) if name in chosen else default
+        value = in_toml(chosen[name]) if name in chosen else default
         lines.append(f"{'' if name in chosen else '# '}{key if dot else name} = {value}")
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: object) -> str:
+def in_toml(value: object) -> str:
+    """A setting's value as it is written in the file."""
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'

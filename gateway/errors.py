@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 
 
@@ -54,3 +55,10 @@ class UsageError(GatewayError):
 
 
 OUR_FAULT = Reply(451, "4.3.0", "Local problem, please try again later")
+
+
+def trace(error: BaseException) -> str:
+    """A traceback for the log: where it happened, without the exception's text and its values,
+    which could be content."""
+    frames = traceback.format_list(traceback.extract_tb(error.__traceback__))
+    return "".join(frames) + type(error).__name__

@@ -24,8 +24,9 @@ def tls_context(certfile: Path, keyfile: Path) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_RENEGOTIATION
     try:
         context.load_cert_chain(certfile, keyfile)
-    except OSError as error:  # ssl.SSLError is one too
-        reason = error.strerror or "not a matching certificate and key"
+    except OSError as error:
+        is_content = isinstance(error, ssl.SSLError)
+        reason = "no certificate and its key" if is_content else error.strerror
         raise UsageError(f"TLS with {certfile} and {keyfile}: {reason}") from error
     return context
 

@@ -69,7 +69,7 @@ def evidence(source: Signed, opened: Content, fields: Fields) -> tuple[str, byte
         boundary += "-"
     block = entity.crlf(armor.armor(b"".join(opened.signatures), "SIGNATURE"))
     type_field = (
-        f'Content-Type: multipart/signed; micalg="{signed.micalg(facts[0].hash_algorithm)}";\r\n'
+        f'Content-Type: multipart/signed; micalg="{signed.micalg(facts[0].hash)}";\r\n'
         f' protocol="application/pgp-signature"; boundary="{boundary}"\r\n\r\n'
     )
     delimiter = f"--{boundary}".encode()
@@ -101,6 +101,20 @@ def text_parts(payload: Entity, depth: int = 0) -> Iterator[str]:
         and payload.fields.get_content_disposition() != "attachment"
     ):
         yield text(payload)
+
+
+def attachment_names(payload: Entity, depth: int = 0) -> Iterator[str]:
+    """File names, or types, of the parts that are not shown as text."""
+    if depth > MOST_NESTING:
+        raise TooLarge("MIME nesting deeper than 20")
+    if payload.fields.get_content_maintype() == "multipart":
+        for part in payload.parts():
+            yield from attachment_names(entity.read(part), depth + 1)
+    elif (
+        payload.content_type != "text/plain"
+        or payload.fields.get_content_disposition() == "attachment"
+    ):
+        yield entity.decoded(payload.fields.get_filename() or payload.content_type)
 
 
 def text(part: Entity) -> str:

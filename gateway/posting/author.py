@@ -74,7 +74,7 @@ def _verified(
             return Author(
                 member_id,
                 data,
-                found.key_fingerprint,
+                found.fingerprint,
                 found.created_at,
                 facts.intended_recipients,
                 (facts.digest,),

@@ -42,7 +42,9 @@ def held(session: Session, app: App, posting: Posting, hold: Hold) -> None:
 def decided(session: Session, app: App, posting: Posting, hold: Hold, reason: str) -> None:
     """Tell an author what a moderator decided."""
     values = _about(app, posting, hold.mailing_list)
-    _queue(session, app, posting.author, str(hold.decision), reason=reason, hold=hold.label, **values)
+    _queue(
+        session, app, posting.author, str(hold.decision), reason=reason, hold=hold.label, **values
+    )
 
 
 def refused_on(
@@ -72,8 +74,10 @@ def _about(app: App, posting: Posting, mailing_list: MailingList) -> dict[str, s
 
 def _queue(session: Session, app: App, member: Member, template: str, **values: str) -> None:
     """Render a notice and queue it, sealed, in the caller's transaction."""
-    text = mail_templates().get_template(f"{template}.txt").render(
-        name=member.name, gateway=app.config.name, **values
+    text = (
+        mail_templates()
+        .get_template(f"{template}.txt")
+        .render(name=member.name, gateway=app.config.name, **values)
     )
     token = uuid.uuid4().hex
     now = app.clock()

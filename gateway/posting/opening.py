@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.config import Config
 from gateway.errors import Malformed, Undecryptable
 from gateway.message import entity, packet, pgpmime, submission
 from gateway.message.entity import Entity
@@ -14,6 +15,12 @@ from gateway.message.submission import Content
 
 Unwrap = Callable[[bytes, int], bytes]
 MOST_PKESKS = 100
+_MOST_INFLATION = 4
+
+
+def inflation_limit(config: Config) -> int:
+    """Bytes that anything inside a mail may inflate to: four times the largest mail taken."""
+    return _MOST_INFLATION * config.smtp.message_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from gateway.message.envelope import Envelope
 from gateway.posting import directory, evidence, notice
 from gateway.posting.author import Author, identify
 from gateway.posting.evidence import Sealed
-from gateway.posting.opening import Opening, open_mail
+from gateway.posting.opening import Opening, inflation_limit, open_mail
 from gateway.posting.policy import Action, Facts, Rule, decide
 from gateway.store import hold, ledger, mailing_list, outbox, posting
 from gateway.store.mailing_list import MailingList, Moderation
@@ -26,8 +26,6 @@ from gateway.store.posting import Placement, Posting, PostingList, Seen
 log = logging.getLogger(__name__)
 
 ACCEPTED = Reply(250, "2.0.0", "Accepted")
-MOST_INFLATION = 4
-"""A mail may inflate to this many times the largest mail that the door takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +86,7 @@ def _judge(app: App, envelope: Envelope) -> Judged:
         return Judged()
     if is_robot(envelope, mail):
         return Judged(robot=True)
-    limit = MOST_INFLATION * app.config.smtp.message_bytes
-    opening = open_mail(mail, app.keyring.unwrap, limit)
+    opening = open_mail(mail, app.keyring.unwrap, inflation_limit(app.config))
     if opening.content is None or opening.source is None:
         log.info("mail not opened: %s", opening.fault)
         return Judged(opening=opening)
@@ -118,9 +115,7 @@ def _settle(
     author_id = judged.author.member_id if judged.author else None
     log.info("%s: %s by rule %s, member %s", one.local_part, rule.action, rule.name, author_id)
     if rule.action is Action.REFUSE:
-        ledger.enter(
-            session, now, "refused", list=one.local_part, rule=rule.name, member=author_id
-        )
+        ledger.enter(session, now, "refused", list=one.local_part, rule=rule.name, member=author_id)
         settled.refused.append((one, rule))
         return rule.reply or directory.UNKNOWN
     if rule.action in (Action.HOLD, Action.ACCEPT):
@@ -191,7 +186,7 @@ def place(
         )
     )
     session.flush()
-    detail = {"posting": kept.label, "list": one.local_part, "rule": rule.name,
+    detail: dict[str, str | int] = {"posting": kept.label, "list": one.local_part, "rule": rule.name,
               "member": kept.author_id, "key": kept.key_fingerprint}  # fmt: skip
     if held:
         waiting = hold.place(session, kept, one.id, rule.name, now)
@@ -221,9 +216,7 @@ def _message_id_hash(app: App, member_id: int, message_id: str) -> str:
     return app.vault.keyed_hash("message-id", f"{member_id} {message_id}")
 
 
-def _keep(
-    session: Session, app: App, judged: Judged, one: MailingList, now: datetime
-) -> Posting:
+def _keep(session: Session, app: App, judged: Judged, one: MailingList, now: datetime) -> Posting:
     """The posting, its thread and what it will be known again by; not yet on a list."""
     opening, author, sealed = judged.opening, judged.author, judged.sealed
     if opening is None or author is None or sealed is None or judged.marking is None:

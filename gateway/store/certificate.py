@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import ForeignKey, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
@@ -11,6 +13,8 @@ from gateway.crypto import certificate as openpgp
 from gateway.errors import UsageError
 from gateway.store.database import Base
 from gateway.store.member import Member, State
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MemberCertificate(Base):
@@ -70,9 +74,46 @@ def admit(
 
 
 def of(session: Session, member: Member) -> MemberCertificate | None:
-    return session.scalar(
-        select(MemberCertificate).where(MemberCertificate.member_id == member.id)
+    return session.scalar(select(MemberCertificate).where(MemberCertificate.member_id == member.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """A member as somebody to encrypt to. certificate: stripped; encrypts_until: None, for good."""
+
+    address: str
+    active: bool
+    certificate: bytes
+    fingerprint: str
+    key_ids: frozenset[str]
+    encrypts_until: datetime | None
+
+
+def addressees(session: Session, member_ids: Sequence[int]) -> dict[int, Addressee]:
+    """Member id -> addressee. A member without a certificate counts as expired long ago."""
+    key_ids: dict[int, set[str]] = {}
+    for certificate_id, fingerprint, key_id in session.execute(
+        select(CertificateKey.certificate_id, CertificateKey.fingerprint, CertificateKey.key_id)
+        .join(MemberCertificate)
+        .where(MemberCertificate.member_id.in_(member_ids))
+    ):
+        key_ids.setdefault(certificate_id, set()).update((fingerprint, key_id))
+    rows = session.execute(
+        select(Member, MemberCertificate)
+        .outerjoin(MemberCertificate, MemberCertificate.member_id == Member.id)
+        .where(Member.id.in_(member_ids))
     )
+    found = {}
+    for member, row in rows:
+        found[member.id] = Addressee(
+            member.address,
+            member.state is State.ACTIVE,
+            row.stripped if row else b"",
+            row.fingerprint if row else "",
+            frozenset(key_ids.get(row.id, ())) if row else frozenset(),
+            row.encrypts_until if row else _LONG_AGO,
+        )
+    return found
 
 
 def of_issuer(session: Session, issuer: str) -> list[tuple[int, bytes]]:

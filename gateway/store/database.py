@@ -1,16 +1,17 @@
-"""The database: engine, sessions, migrations. SQLite is the embedded default, PostgreSQL the larger one."""
+"""The database: engine, sessions, migrations. SQLite is embedded, PostgreSQL the larger one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event
+from sqlalchemy import DateTime, Dialect, Engine, Enum, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -45,7 +46,16 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcDateTime}  # noqa: RUF012  SQLAlchemy's own idiom
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy's own idiom
+        datetime: UtcDateTime,
+        # Kept as plain text by value, so that adding one is no migration.
+        StrEnum: Enum(
+            StrEnum,
+            native_enum=False,
+            length=20,
+            values_callable=lambda kind: [one.value for one in kind],
+        ),
+    }
 
 
 class Database:

@@ -64,9 +64,7 @@ def get(session: Session, label: str) -> Hold:
     return hold
 
 
-def decide(
-    session: Session, hold: Hold, decision: Decision, by: str, now: datetime
-) -> PostingList:
+def decide(session: Session, hold: Hold, decision: Decision, by: str, now: datetime) -> PostingList:
     """Close an open hold; the first decision stands. Raises UsageError on a later one."""
     if hold.decision is not Decision.OPEN:
         raise UsageError(f"{hold.label} was {hold.decision} already, by {hold.decided_by}")

@@ -1,4 +1,4 @@
-"""The ledger: an append-only hash chain of every decision. It has no content, so it may be shown."""
+"""The ledger: an append-only hash chain of every decision. It has no content."""
 
 from __future__ import annotations
 

@@ -27,6 +27,9 @@ RESERVED = frozenset({"library", "gateway", "register", "environet", "support", 
                       "postmaster", "abuse", "mailer-daemon"})  # fmt: skip
 
 
+TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{0,39}")
+
+
 class Moderation(StrEnum):
     OPEN = "open"
     NEW = "new"
@@ -124,7 +127,7 @@ def check_new(session: Session, local_part: str, letter: str) -> None:
 def fingerprints(session: Session) -> dict[str, int]:
     """Key fingerprint -> list id, for reading intended recipients."""
     rows = session.execute(select(MailingList.key_fingerprint, MailingList.id))
-    return {fingerprint: list_id for fingerprint, list_id in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def may_post(session: Session, mailing_list: MailingList, member_id: int) -> bool:
@@ -132,3 +135,21 @@ def may_post(session: Session, mailing_list: MailingList, member_id: int) -> boo
     if not mailing_list.by_invitation:
         return True
     return session.get(Invitation, (mailing_list.id, member_id)) is not None
+
+
+def own_key(session: Session, purpose: Purpose) -> GatewayKey:
+    """The newest of the gateway's own keys for a purpose."""
+    query = select(GatewayKey).where(GatewayKey.purpose == purpose)
+    return session.scalars(query.order_by(GatewayKey.created_at.desc()).limit(1)).one()
+
+
+def key_of(session: Session, address: str, domain: str) -> GatewayKey | None:
+    """The key in use of one of the gateway's own addresses; a list also answers to its letter."""
+    local, _, given_domain = address.lower().rpartition("@")
+    if given_domain != domain:
+        return None
+    found = find(session, local)
+    if found is not None:
+        return found.key
+    query = select(GatewayKey).where(GatewayKey.address == address.lower())
+    return session.scalar(query.order_by(GatewayKey.created_at.desc()).limit(1))

@@ -112,19 +112,17 @@ def add(
     normal = addresses.normalise(address)
     faults = [] if normal else [f"address: {address!r} is no mail address"]
     faults += profile_faults(name, organisation, country)
-    if normal and find(session, normal) is not None:
+    earlier = find(session, normal) if normal else None
+    if earlier is not None and earlier.state is not State.REMOVED:
         faults.append(f"address: {normal} is a member already")
     if faults or normal is None:
         raise UsageError("; ".join(faults))
-    member = Member(
-        address=normal,
-        name=name.strip(),
-        organisation=organisation.strip(),
-        kind=kind,
-        country=country.upper(),
-        state=State.ACTIVE,
-        joined_at=now,
-    )
+    # Somebody who was removed comes back as the same member: the archive knows them.
+    member = earlier or Member(address=normal)
+    member.name, member.organisation = name.strip(), organisation.strip()
+    member.kind, member.country = kind, country.upper()
+    member.state, member.joined_at = State.ACTIVE, now
+    member.ticked_off, member.roles = [], []
     session.add(member)
     session.flush()
     return member

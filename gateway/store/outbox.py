@@ -79,17 +79,24 @@ class OutboxEntry(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """Entries of one posting on one list, or one notice, that a worker has for itself.
+class Leased:
+    """An outbox entry as a worker needs it. attempts: failed so far."""
 
-    members: outbox id -> member id, in the order of the outbox.
-    """
+    id: int
+    member_id: int
+    attempts: int
+    queued_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Entries of one posting on one list, or one notice, that a worker has for itself."""
 
     owner: str
     posting_id: int | None
     notice_id: int | None
     list_id: int | None
-    members: dict[int, int]
+    entries: tuple[Leased, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,20 +182,20 @@ def lease(
         else (OutboxEntry.posting_id == first.posting_id) & (OutboxEntry.list_id == first.list_id)
     )
     rows = session.execute(
-        select(OutboxEntry.id, OutboxEntry.member_id)
+        select(OutboxEntry.id, OutboxEntry.member_id, OutboxEntry.attempts, OutboxEntry.queued_at)
         .where(due, same)
         .order_by(OutboxEntry.id)
         .limit(most)
         .with_for_update(skip_locked=True)
     ).all()
-    members = {row[0]: row[1] for row in rows}
+    entries = tuple(Leased(*row) for row in rows)
     session.execute(
         update(OutboxEntry)
-        .where(OutboxEntry.id.in_(members))
+        .where(OutboxEntry.id.in_([one.id for one in entries]))
         .values(state=Delivery.LEASED, lease_owner=owner, lease_until=now + duration)
         .execution_options(synchronize_session=False)
     )
-    return Lease(owner, first.posting_id, first.notice_id, first.list_id, members)
+    return Lease(owner, first.posting_id, first.notice_id, first.list_id, entries)
 
 
 def renew(session: Session, owner: str, until: datetime) -> None:
@@ -219,8 +226,9 @@ _RECORD = (
     )
     .values(
         state=bindparam("new_state"),
-        next_at=func.coalesce(bindparam("new_next_at", type_=OutboxEntry.next_at.type),
-                              OutboxEntry.next_at),  # fmt: skip
+        next_at=func.coalesce(
+            bindparam("new_next_at", type_=OutboxEntry.next_at.type), OutboxEntry.next_at
+        ),  # fmt: skip
         attempts=OutboxEntry.attempts + 1,
         lease_owner=None,
         lease_until=None,
@@ -246,16 +254,6 @@ def record(session: Session, owner: str, results: Sequence[Result]) -> None:
             for one in results
         ],
     )
-
-
-def attempts(session: Session, ids: Sequence[int]) -> dict[int, tuple[int, datetime]]:
-    """Outbox id -> (attempts so far, queued at)."""
-    rows = session.execute(
-        select(OutboxEntry.id, OutboxEntry.attempts, OutboxEntry.queued_at).where(
-            OutboxEntry.id.in_(ids)
-        )
-    )
-    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def unfinished(session: Session) -> list[tuple[OutboxEntry, str]]:

@@ -66,7 +66,7 @@ class Posting(Base):
 
     @property
     def label(self) -> str:
-        """"B-1234": the letter of the first list and the posting's number."""
+        """ "B-1234": the letter of the first list and the posting's number."""
         return f"{self.placements[0].mailing_list.letter}-{self.id}"
 
 

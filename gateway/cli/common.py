@@ -1,0 +1,90 @@
+"""What all commands share: errors with an exit status, the state directory, JSON, tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.app import App, open_app
+from gateway.errors import GatewayError, Unavailable
+
+EXIT_FAULTS = 3
+EXIT_TEMPORARY = 75
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Failure(click.ClickException):
+    """A named failure on its way to the terminal, with its exit status."""
+
+    def __init__(self, message: str, *, temporary: bool) -> None:
+        super().__init__(message)
+        self.exit_code = EXIT_TEMPORARY if temporary else 1  # type: ignore[misc]
+
+
+class CommandGroup(click.Group):
+    """A group whose commands tell a named failure in one line, or several, and never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GatewayError as error:
+            raise Failure(str(error), temporary=isinstance(error, Unavailable)) from error
+
+
+@contextmanager
+def opened(ctx: click.Context) -> Iterator[App]:
+    """The App of the state directory that the command line names."""
+    app = open_app(state_of(ctx))
+    try:
+        yield app
+    finally:
+        app.close()
+
+
+def state_of(ctx: click.Context) -> Path:
+    state = ctx.find_root().params.get("state")
+    if state is None:
+        raise click.UsageError(
+            "name the gateway: --state DIR, or ENVIRONET_STATE in the environment"
+        )
+    return Path(state).absolute()
+
+
+def show_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> None:
+    """Columns as wide as they need; `empty` says what would be there."""
+    if not rows:
+        click.echo(empty)
+        return
+    cells = [list(head), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
+    for row in cells:
+        line = "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())
+
+
+def example(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds an example to a command's help, kept as it is typed."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        lines = "\n".join(f"  {line}" for line in text.strip().splitlines())
+        function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n\b\nExample:\n{lines}\n"
+        return function
+
+    return add
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    moment = getattr(value, "strftime", None)
+    return str(moment("%Y-%m-%d %H:%M")) if moment else str(value)

@@ -1,0 +1,164 @@
+"""`environet list`."""
+
+from __future__ import annotations
+
+import click
+
+from gateway.app import App
+from gateway.cli.common import as_json, example, opened, show_json, show_table
+from gateway.errors import UsageError
+from gateway.founding import add_list
+from gateway.store import ledger, mailing_list
+from gateway.store import member as store_member
+from gateway.store.mailing_list import Invitation, MailingList, Moderation
+
+moderation_option = click.option(
+    "--moderation",
+    type=click.Choice([one.value for one in Moderation]),
+    help="Hold nothing, a new member's first postings, or all.",
+)
+
+
+@click.group("list")
+def lists() -> None:
+    """The mailing lists: topics A to G and those added."""
+
+
+@lists.command("show")
+@click.argument("name", required=False)
+@as_json
+@click.pass_context
+@example("environet --state /var/lib/environet list show wildlife")
+def show(ctx: click.Context, name: str | None, as_json: bool) -> None:
+    """Show all lists, or one by letter or local part."""
+    with opened(ctx) as app, app.database.reading() as session:
+        found = mailing_list.all_lists(session)
+        if name is not None:
+            found = [mailing_list.get(session, name)]
+        described = [_describe(app, one) for one in found]
+    if as_json:
+        show_json(described if name is None else described[0])
+    elif name is not None:
+        for label, value in described[0].items():
+            click.echo(f"{label.replace('_', ' ') + ':':<18}{'-' if value is None else value}")
+    else:
+        columns = ("letter", "address", "moderation", "closed_at", "fingerprint", "description")
+        rows = [[one[column] for column in columns] for one in described]
+        show_table(columns, rows, "There are no lists.")
+
+
+@lists.command("add")
+@click.argument("local_part")
+@click.option("--letter", required=True, help="Short name for commands and URLs, such as OP1.")
+@click.option("--title", required=True, help="Stands in subjects: [Title].")
+@click.option("--description", default="", help="One line.")
+@click.option("--invite", multiple=True, metavar="ADDRESS",
+              help="Only these members write and read; may be repeated.")  # fmt: skip
+@moderation_option
+@click.pass_context
+@example(
+    "environet --state /var/lib/environet list add op-coral --letter OPC --title Coral \\\n"
+    "    --invite ana.lind@customs.example --invite bo.berg@police.example"
+)
+def add(
+    ctx: click.Context,
+    local_part: str,
+    letter: str,
+    title: str,
+    description: str,
+    invite: tuple[str, ...],
+    moderation: str | None,
+) -> None:
+    """Add a list, with a key of its own. Without --invite every member receives it."""
+    with opened(ctx) as app:
+        if not mailing_list.TITLE.fullmatch(title):
+            raise UsageError(f"title {title!r}: 1 to 40 letters, digits, spaces and '-'")
+        with app.database.transaction() as session:
+            invited = [store_member.get(session, address) for address in invite]
+            added = add_list(
+                session,
+                app,
+                letter=letter.upper(),
+                local_part=local_part.lower(),
+                title=title,
+                description=description,
+                moderation=Moderation(moderation or "open"),
+                by_invitation=bool(invite),
+            )
+            session.add_all(Invitation(list_id=added.id, member_id=one.id) for one in invited)
+            address = added.address(app.config.domain)
+    click.echo(f"{address} is open. Its certificate: environet key export {address}")
+
+
+@lists.command("set")
+@click.argument("name")
+@moderation_option
+@click.option("--signed-only/--no-signed-only", default=None,
+              help="Take mail that is signed but not encrypted.")  # fmt: skip
+@click.option("--signature-days", type=click.IntRange(1, 36500),
+              help="Hold what was signed longer ago.")  # fmt: skip
+@click.option("--evidence-bytes", type=click.IntRange(0),
+              help="Largest signed original that travels with a copy.")  # fmt: skip
+@click.pass_context
+@example("environet --state /var/lib/environet list set B --moderation new --signature-days 3")
+def change(
+    ctx: click.Context,
+    name: str,
+    moderation: str | None,
+    signed_only: bool | None,
+    signature_days: int | None,
+    evidence_bytes: int | None,
+) -> None:
+    """Change how a list judges mail."""
+    given = {
+        "moderation": Moderation(moderation) if moderation else None,
+        "signed_only": signed_only,
+        "signature_days": signature_days,
+        "evidence_bytes": evidence_bytes,
+    }
+    changes = {setting: value for setting, value in given.items() if value is not None}
+    if not changes:
+        raise click.UsageError("say what to change, such as --moderation new")
+    with opened(ctx) as app, app.database.transaction() as session:
+        found = mailing_list.get(session, name)
+        for setting, value in changes.items():
+            setattr(found, setting, value)
+            ledger.enter(
+                session, app.clock(), "list-changed",
+                list=found.local_part, setting=setting, value=str(value), by="operator",
+            )  # fmt: skip
+        click.echo(f"{found.address(app.config.domain)}: {', '.join(changes)} changed.")
+
+
+@lists.command("close")
+@click.argument("name")
+@click.pass_context
+@example("environet --state /var/lib/environet list close OPC")
+def close(ctx: click.Context, name: str) -> None:
+    """Close a list: it takes no more mail; what it has sent stays in the archive."""
+    with opened(ctx) as app, app.database.transaction() as session:
+        found = mailing_list.get(session, name)
+        if found.closed_at is not None:
+            raise UsageError(f"{found.local_part} was closed on {found.closed_at:%Y-%m-%d}")
+        found.closed_at = app.clock()
+        ledger.enter(session, app.clock(), "list-closed", list=found.local_part, by="operator")
+        click.echo(f"{found.address(app.config.domain)} is closed.")
+
+
+def _describe(app: App, one: MailingList) -> dict[str, object]:
+    policy = app.config.policy
+    return {
+        "letter": one.letter,
+        "address": one.address(app.config.domain),
+        "title": one.title,
+        "description": one.description,
+        "fingerprint": one.key_fingerprint,
+        "moderation": str(one.moderation),
+        "signed_only": one.signed_only,
+        "by_invitation": one.by_invitation,
+        "signature_days": one.signature_days or policy.signature_days,
+        "evidence_bytes": policy.evidence_bytes
+        if one.evidence_bytes is None
+        else one.evidence_bytes,
+        "closed_at": one.closed_at,
+    }

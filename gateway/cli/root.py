@@ -1,0 +1,201 @@
+"""`environet` itself: founding, serving, keys and settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from gateway import config as settings
+from gateway.app import utc_now
+from gateway.cli.common import (
+    EXIT_FAULTS,
+    CommandGroup,
+    as_json,
+    example,
+    opened,
+    show_json,
+    state_of,
+)
+from gateway.cli.lists import lists
+from gateway.cli.members import members
+from gateway.cli.operating import holds, ledger, postings, queue
+from gateway.config import ConfigError
+from gateway.errors import UsageError
+from gateway.founding import found, steps
+from gateway.store import mailing_list
+from gateway.store import member as store_member
+from gateway.store.certificate import of as certificate_of
+
+
+@click.group(cls=CommandGroup)
+@click.option(
+    "--state",
+    envvar="ENVIRONET_STATE",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The gateway's state directory (or ENVIRONET_STATE).",
+)
+@click.version_option(package_name="environet-gateway", prog_name="environet")
+def main(state: Path | None) -> None:
+    """ENVIRONET, a secure mailing-list gateway for a closed group.
+
+    \b
+    A new gateway:
+      environet --state /var/lib/environet init --domain environet.example
+      environet --state /var/lib/environet member add ana.lind@customs.example ...
+      environet --state /var/lib/environet serve
+    """
+
+
+main.add_command(lists)
+main.add_command(members)
+main.add_command(holds)
+main.add_command(queue)
+main.add_command(ledger)
+main.add_command(postings)
+
+
+@main.command()
+@click.option("--domain", required=True, help="Mail domain of the lists.")
+@click.option("--smtp", metavar="HOST:PORT", help="Where the SMTP door listens.")
+@click.option("--lmtp", metavar="HOST:PORT", help="Where an LMTP door listens, for a mail server.")
+@click.option("--web", metavar="HOST:PORT", help="Where the web archive listens.")
+@click.option("--handoff", metavar="URL", help="smtp://HOST:PORT or maildir:DIR for the copies.")
+@click.pass_context
+@example(
+    "environet --state /var/lib/environet init --domain environet.example \\\n"
+    "    --smtp 0.0.0.0:25 --handoff smtp://127.0.0.1:10025"
+)
+def init(
+    ctx: click.Context,
+    domain: str,
+    smtp: str | None,
+    lmtp: str | None,
+    web: str | None,
+    handoff: str | None,
+) -> None:
+    """Make a new gateway: settings, database, the seven topics, a key for each.
+
+    Refuses a directory in which something is already.
+    """
+    given = {"domain": domain, "smtp.listen": smtp, "smtp.lmtp_listen": lmtp, "web.listen": web,
+             "handoff.to": handoff}  # fmt: skip
+    chosen = {name: value for name, value in given.items() if value is not None}
+    state = state_of(ctx)
+    with click.progressbar(length=steps(), label="Founding", item_show_func=str) as bar:
+        app = found(state, chosen, utc_now, lambda step: bar.update(1, step))
+    app.close()
+    click.echo(f"{state} is ready. Settings: {state / settings.FILE}")
+    click.echo("Next: 'environet member add', then 'environet serve'.")
+
+
+@main.command()
+@click.pass_context
+@example("environet --state /var/lib/environet serve")
+def serve(ctx: click.Context) -> None:
+    """Take mail and deliver it, until SIGTERM or Ctrl-C.
+
+    Prints a line "listening: DOOR HOST:PORT" for each open door, then "ready".
+    """
+    from gateway import server
+
+    with opened(ctx) as app:
+        _start_log(app.config.log.level)
+
+        async def run() -> None:
+            await server.serve(app, lambda text: click.echo(text))
+
+        asyncio.run(run())
+
+
+@main.command(hidden=True)
+@click.argument("number", type=int)
+@click.pass_context
+def worker(ctx: click.Context, number: int) -> None:
+    """One delivery process; `serve` starts it."""
+    from gateway import server
+
+    with opened(ctx) as app:
+        _start_log(app.config.log.level)
+        asyncio.run(server.work(app, number))
+
+
+@main.group()
+def key() -> None:
+    """The certificates of the gateway's own keys and of its members."""
+
+
+@key.command("export")
+@click.argument("address")
+@click.pass_context
+@example("environet --state /var/lib/environet key export wildlife@environet.example")
+def key_export(ctx: click.Context, address: str) -> None:
+    """Print the armored certificate of a list, of gateway@, of archive@ or of a member."""
+    with opened(ctx) as app:
+        with app.database.reading() as session:
+            own = mailing_list.key_of(session, address, app.config.domain)
+            found_member = None if own else store_member.find(session, address)
+            theirs = certificate_of(session, found_member) if found_member else None
+        if own is not None:
+            click.echo(app.keyring.export_armored(own.fingerprint), nl=False)
+        elif theirs is not None:
+            from gateway.message.armor import armor
+
+            click.echo(armor(theirs.data, "PUBLIC KEY BLOCK").decode(), nl=False)
+        else:
+            raise UsageError(
+                f"{address} has no key here; 'environet list show' and 'environet member list' "
+                "show who has"
+            )
+
+
+@main.group("config")
+def configuration() -> None:
+    """The settings in environet.toml."""
+
+
+@configuration.command("check")
+@as_json
+@click.pass_context
+@example("environet --state /var/lib/environet config check")
+def config_check(ctx: click.Context, as_json: bool) -> None:
+    """Check every setting, and name every fault. Exit status 3 where there is one."""
+    try:
+        settings.load(state_of(ctx))
+        faults: list[str] = []
+    except ConfigError as error:
+        faults = error.faults
+    if as_json:
+        show_json({"ok": not faults, "faults": faults})
+    else:
+        click.echo("\n".join(faults) or "The settings are good.", err=bool(faults))
+    if faults:
+        ctx.exit(EXIT_FAULTS)
+
+
+@configuration.command("show")
+@as_json
+@click.pass_context
+@example("environet --state /var/lib/environet config show")
+def config_show(ctx: click.Context, as_json: bool) -> None:
+    """Print the settings in force, those of the environment included."""
+    values = settings.load(state_of(ctx)).model_dump()
+    if as_json:
+        show_json(values)
+        return
+    for name, default, _ in settings.describe():
+        section, _, last = name.rpartition(".")
+        value = values[section][last] if section else values[last]
+        shown = settings.in_toml(value)
+        click.echo(f"{name} = {shown}" + ("" if shown != default else "   (default)"))
+
+
+def _start_log(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )

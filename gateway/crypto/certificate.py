@@ -1,0 +1,658 @@
+"""Members' certificates: admitting them, encrypting to them, verifying with them.
+
+The gateway never imports them into a GnuPG home; pysequoia works on their octets, in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+import pysequoia
+from pysequoia.packet import HashAlgorithm, PacketPile, SignatureType, Tag
+from pysequoia.packet import Packet as Parsed
+
+from gateway.errors import BadCertificate, Malformed
+from gateway.message.armor import dearmor
+from gateway.message.packet import (
+    MARKER,
+    PADDING,
+    PUBLIC_KEY,
+    PUBLIC_SUBKEY,
+    SECRET_KEY,
+    SECRET_SUBKEY,
+    SIGNATURE,
+    TRUST,
+    USER_ATTRIBUTE,
+    USER_ID,
+    Packet,
+    body,
+    frame,
+    packets,
+    split,
+)
+from gateway.message.signed import BINARY, TEXT, signature_facts
+
+_MOST_OCTETS: Final = 1 << 20
+# Sequoia tries each misplaced signature on each component, so their number is bounded.
+_MOST_COMPONENTS: Final = 100
+
+# Packets of RFC 9580 10.1, and those that mean nothing to a receiver; 40 to 63 are not critical.
+_KEPT: Final = frozenset({PUBLIC_KEY, PUBLIC_SUBKEY, USER_ID, USER_ATTRIBUTE, SIGNATURE})
+_DROPPED: Final = frozenset({MARKER, TRUST, PADDING, *range(40, 64)})
+
+# Sequoia writes a certificate with each verified self-signature under its component, then
+# components it doesn't know, then signatures that verify nowhere. So an unknown packet of our
+# own is the boundary between what the owner said and what somebody added.
+_BOUNDARY: Final = 60
+
+_WEAK_HASHES: Final = (HashAlgorithm.MD5, HashAlgorithm.SHA1, HashAlgorithm.RipeMD)
+_WEAK_HASH_NUMBERS: Final = frozenset({1, 2, 3})
+_LEAST_BITS: Final = 2048
+_MODULUS_ALGORITHMS: Final = frozenset({1, 2, 3, 16, 17})  # RFC 9580 9.1: RSA, ElGamal, DSA
+_CERTIFICATIONS: Final = (
+    SignatureType.GenericCertification,
+    SignatureType.PersonaCertification,
+    SignatureType.CasualCertification,
+    SignatureType.PositiveCertification,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a certificate, as its owner's newest verified self-signature describes it.
+
+    fingerprint, key_id: upper-case hex. signs, encrypts: flagged for it and not of a weak
+    algorithm; expiry and revocation aside. Times: UTC; expires_at None means never.
+    """
+
+    fingerprint: str
+    key_id: str
+    primary: bool
+    signs: bool
+    encrypts: bool
+    created_at: datetime
+    expires_at: datetime | None
+    revoked: bool
+
+    def live(self, now: datetime) -> bool:
+        return not self.revoked and not _past(self.expires_at, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """An OpenPGP certificate (RFC 9580 10.1), public packets alone.
+
+    fingerprint: upper-case hex. data: binary. user_ids: those that their owner has not revoked.
+    Times: UTC, of the primary key; expires_at None means never. keys: the primary key first; a
+    subkey without a binding signature that holds is no part of it.
+    """
+
+    fingerprint: str
+    version: int
+    data: bytes
+    user_ids: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked: bool
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A good signature. fingerprint: of the certificate; key_fingerprint: of the key in it that
+    signed, both upper-case hex. created_at: UTC. hash: number of RFC 9580 9.5."""
+
+    fingerprint: str
+    key_fingerprint: str
+    created_at: datetime
+    hash: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Component:
+    """A key or user ID and the verified signatures that the primary key made on it."""
+
+    packet: Parsed
+    signatures: tuple[Parsed, ...]
+
+    def newest(self, *types: SignatureType) -> tuple[Parsed, ...]:
+        return _newest(self.signatures, *types)
+
+    def has(self, type_: SignatureType) -> bool:
+        return any(each.signature_type == type_ for each in self.signatures)
+
+
+def read(data: bytes) -> Certificate:
+    """Read one certificate, armored or binary, of at most 1 MB.
+
+    What a key may do and until when is taken from the newest signature that the primary key made
+    on it with a hash that still counts; certifications by others don't. Where Sequoia and we
+    read an expiry differently the earlier holds. Raises BadCertificate.
+    """
+    public = _public(data)
+    components = _components(public)
+    primary = components[0]
+    user_ids = [each for each in components if each.packet.tag == Tag.UserID and _holds(each)]
+    own = [one for each in (primary, *user_ids) for one in each.signatures]
+    statements = _newest(own, SignatureType.DirectKey, *_CERTIFICATIONS)
+    flagged = _newest(
+        [each for each in own if each.key_flags is not None],
+        SignatureType.DirectKey,
+        *_CERTIFICATIONS,
+    )
+    expires_at, revoked = _sequoia_reading(public)
+    expires_at = _earliest(expires_at, _expiry(primary.packet, statements))
+    revoked = revoked or primary.has(SignatureType.KeyRevocation)
+    subkeys = [
+        _key(each.packet, bindings, bindings, each.has(SignatureType.SubkeyRevocation))
+        for each in components
+        if each.packet.tag == Tag.PublicSubkey
+        and (bindings := each.newest(SignatureType.SubkeyBinding))
+    ]
+    key = _key(primary.packet, statements, flagged, revoked, expires_at)
+    return Certificate(
+        fingerprint=key.fingerprint,
+        version=primary.packet.body[0],
+        data=public,
+        user_ids=tuple(each.packet.user_id or "" for each in user_ids),
+        created_at=key.created_at,
+        expires_at=expires_at,
+        revoked=revoked,
+        keys=(key, *subkeys),
+    )
+
+
+def admit(data: bytes, now: datetime) -> Certificate:
+    """Read a certificate that a member may use. Raises BadCertificate with every reason against."""
+    certificate = read(data)
+    if faults := admission_faults(certificate, now):
+        raise BadCertificate(" ".join(faults))
+    return certificate
+
+
+def admission_faults(certificate: Certificate, now: datetime) -> tuple[str, ...]:
+    """Why a member can't use this certificate at `now` (UTC), one sentence each; empty if it can.
+
+    It must be able to sign and to be encrypted to. The latter is tried: what Sequoia encrypts to
+    has to be exactly the keys that we judged.
+    """
+    faults = []
+    if certificate.version not in (4, 6):
+        faults.append(f"Keys of version {certificate.version} are not accepted.")
+    if certificate.revoked:
+        faults.append("The certificate is revoked.")
+    if _past(certificate.expires_at, now):
+        faults.append(f"The certificate expired on {certificate.expires_at:%Y-%m-%d}.")
+    if certificate.created_at > now:
+        faults.append("The certificate was made in the future.")
+    if not any(key.signs and key.live(now) for key in certificate.keys):
+        faults.append("It has no key in force that can sign.")
+    in_use = _encryption_keys(certificate)
+    if not in_use:
+        faults.append("It has no key that can be encrypted to, or only one with a weak algorithm.")
+    faults.extend(
+        f"Its encryption key {key.key_id} expired on {key.expires_at:%Y-%m-%d}."
+        for key in in_use
+        if not key.live(now)
+    )
+    if in_use and not _encrypts_to(certificate, in_use):
+        faults.append("It can't be encrypted to: a key or signature in it is too weak, or broken.")
+    return tuple(faults)
+
+
+def encryption_fault(certificate: Certificate, now: datetime) -> str | None:
+    """Why nothing may be encrypted to a certificate at `now` (UTC); None if it may. No crypto."""
+    if certificate.revoked:
+        return "The certificate is revoked."
+    if _past(certificate.expires_at, now):
+        return f"The certificate expired on {certificate.expires_at:%Y-%m-%d}."
+    in_use = _encryption_keys(certificate)
+    if not in_use or not all(key.live(now) for key in in_use):
+        return "It has no encryption key in force."
+    return None
+
+
+def encrypts_until(certificate: Certificate) -> datetime | None:
+    """The moment (UTC) from which encryption_fault names an expiry; None means never."""
+    return _earliest(
+        certificate.expires_at, *(key.expires_at for key in _encryption_keys(certificate))
+    )
+
+
+def strip(certificate: Certificate) -> bytes:
+    """The least of a certificate that can be encrypted to: twice as fast to read, and small.
+
+    Primary key, its newest self-signatures on itself and on one user ID, and the encryption keys
+    in use (see _encryption_keys) with their newest binding.
+    """
+    in_use = {key.fingerprint for key in _encryption_keys(certificate)}
+    primary, *others = _components(certificate.data)
+    kept = [primary.packet, *primary.newest(SignatureType.DirectKey)]
+    user_ids = [
+        (each.packet, each.newest(*_CERTIFICATIONS)[0])
+        for each in others
+        if each.packet.tag == Tag.UserID and _holds(each)
+    ]
+    if user_ids:
+        # The primary user ID's preferences are the ones that count (RFC 9580 5.2.3.27).
+        first = max(user_ids, key=lambda pair: (bool(pair[1].primary_userid), _made(pair[1])))
+        kept.extend(first)
+    for each in others:
+        if (each.packet.fingerprint or "").upper() in in_use:
+            kept.extend((each.packet, *each.newest(SignatureType.SubkeyBinding)))
+    return b"".join(bytes(packet) for packet in kept)
+
+
+def verify(
+    body: bytes,
+    signature: bytes,
+    certificates: Iterable[Certificate],
+    now: datetime,
+    max_future: timedelta,
+) -> Verified | None:
+    """Who of `certificates` made this detached signature over `body`; None if nobody did.
+
+    signature: one whole packet. now: UTC. Nothing tells a sender what was wrong (no oracle);
+    `examine` tells the log.
+    """
+    verdict = examine(body, signature, certificates, now, max_future)
+    return verdict if isinstance(verdict, Verified) else None
+
+
+def examine(
+    body: bytes,
+    signature: bytes,
+    certificates: Iterable[Certificate],
+    now: datetime,
+    max_future: timedelta,
+) -> Verified | str:
+    """As `verify`, with the reason for a refusal as a text for the log alone.
+
+    Sequoia judges a certificate as of the moment that the signature claims. We judge it as of
+    `now` as well, since the holder of an expired key could backdate.
+    """
+    try:
+        facts = signature_facts(signature)
+    except Malformed as error:
+        return str(error)
+    if facts.type not in (BINARY, TEXT):
+        return "signature is not over a document"
+    if facts.hash in _WEAK_HASH_NUMBERS:
+        return "signature uses a hash that can be forged"
+    if facts.created is None:
+        return "signature has no creation time"
+    if facts.created > now + max_future:
+        return "signature was made in the future"
+    signers = [
+        (certificate, key)
+        for certificate in certificates
+        for key in certificate.keys
+        if facts.issuer_fingerprint == key.fingerprint
+        or (not facts.issuer_fingerprint and facts.issuer_key_id == key.key_id)
+    ]
+    for certificate, key in signers:
+        if _signed(body, signature, certificate, key):
+            fault = _signer_fault(certificate, key, facts.created, now)
+            return fault or Verified(
+                certificate.fingerprint, key.fingerprint, facts.created, facts.hash
+            )
+    return "signature is not good" if signers else "signature is by a key that is not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One copy's reader. id: the caller's; certificate: binary, best stripped.
+
+    fingerprint: the certificate's; key_ids: key IDs and fingerprints of its keys; upper-case hex.
+    """
+
+    id: int
+    certificate: bytes
+    fingerprint: str
+    key_ids: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One encryption for many. Recipient i's message is pkesks[i] followed by data.
+
+    data: SEIPD packet, b"" when nobody could be served. failed: recipient id -> reason.
+    """
+
+    data: bytes
+    pkesks: dict[int, bytes]
+    failed: dict[int, str]
+
+
+class Encryptor:
+    """Encrypts one body to many certificates, keeping up to `capacity` of them parsed.
+
+    A parsed certificate takes 11 KiB stripped, 27 KiB whole.
+    """
+
+    def __init__(self, capacity: int = 20_000) -> None:
+        self._capacity = capacity
+        self._parsed: dict[tuple[str, bytes], pysequoia.Cert] = {}
+
+    def encrypt(self, body: bytes, recipients: Sequence[Recipient], carrier: bytes) -> list[Batch]:
+        """One batch for the recipients, and one more where some have keys of version 6.
+
+        carrier: the list's own certificate, made by gpg. Sequoia writes the format that all keys
+        of a call announce; with this one among them it is SEIPDv1, which every program reads.
+        Holders of version 6 keys read the newer format, so they get theirs apart, without carrier.
+        A recipient who can't be served is in a batch's `failed` and delays nobody.
+        Raises BadCertificate when it is the carrier that can't be encrypted to.
+        """
+        newer = [each for each in recipients if _is_version_6(each.certificate)]
+        older = [each for each in recipients if not _is_version_6(each.certificate)]
+        batches = []
+        if older:
+            batches.append(self._batch(body, older, carrier))
+        if newer:
+            batches.append(self._batch(body, newer, None))
+        return batches
+
+    def _batch(self, body: bytes, recipients: list[Recipient], carrier: bytes | None) -> Batch:
+        failed: dict[int, str] = {}
+        parsed: dict[int, pysequoia.Cert] = {}
+        for each in recipients:
+            try:
+                parsed[each.id] = self._cert(each)
+            except BadCertificate as error:
+                failed[each.id] = str(error)
+        extra = [_parse(carrier)] if carrier is not None else []
+        message = _encrypt_to_good(body, parsed, extra, failed)
+        if not message:
+            return Batch(b"", {}, failed)
+        encrypted = split(message)
+        owners: dict[str, set[int]] = {}
+        for each in recipients:
+            if each.id in parsed:
+                for key_id in each.key_ids:
+                    owners.setdefault(key_id, set()).add(each.id)
+        ours = {name for key in read(carrier).keys for name in _names(key)} if carrier else set()
+        pkesks: dict[int, list[bytes]] = {id_: [] for id_ in parsed}
+        for key_id, packet in encrypted.pkesks:
+            whose = owners.get(key_id, set())
+            if len(whose) + (key_id in ours) > 1:
+                # Key IDs can be made to collide: better no copy than somebody else's.
+                failed.update(dict.fromkeys(whose, "its key ID is another's key ID too"))
+            for id_ in whose:
+                pkesks[id_].append(packet)
+        for id_, found in pkesks.items():
+            if not found:
+                failed[id_] = "its encryption key is not one of those recorded for it"
+        served = {id_: b"".join(found) for id_, found in pkesks.items() if id_ not in failed}
+        return Batch(encrypted.data, served, failed)
+
+    def _cert(self, recipient: Recipient) -> pysequoia.Cert:
+        key = (recipient.fingerprint, sha256(recipient.certificate).digest())
+        if key not in self._parsed:
+            cert = _parse(recipient.certificate)
+            if cert.fingerprint.upper() != recipient.fingerprint:
+                raise BadCertificate("it is not the certificate recorded")
+            if len(self._parsed) >= self._capacity:
+                del self._parsed[next(iter(self._parsed))]
+            self._parsed[key] = cert
+        return self._parsed[key]
+
+
+def _encrypt_to_good(
+    body: bytes,
+    parsed: dict[int, pysequoia.Cert],
+    extra: list[pysequoia.Cert],
+    failed: dict[int, str],
+) -> bytes:
+    """Encrypt, moving from `parsed` to `failed` whom Sequoia refuses; b"" when nobody is left.
+
+    Sequoia refuses a whole call for one certificate, naming its fingerprint.
+    """
+    while parsed:
+        try:
+            return _encrypt(body, [*parsed.values(), *extra])
+        except BadCertificate as error:
+            reason = str(error)
+        refused = [id_ for id_, cert in parsed.items() if cert.fingerprint.upper() in reason]
+        refused = refused or [id_ for id_, cert in parsed.items() if not _can_encrypt(cert)]
+        if not refused:
+            raise BadCertificate(f"the list's own certificate is refused: {reason}")
+        for id_ in refused:
+            failed[id_] = reason
+            del parsed[id_]
+    return b""
+
+
+def _encrypt(body: bytes, certs: list[pysequoia.Cert]) -> bytes:
+    try:
+        return pysequoia.encrypt(bytes=body, recipients=certs, armor=False)
+    except RuntimeError as error:
+        raise BadCertificate(_first_line(error)) from None
+
+
+def _can_encrypt(cert: pysequoia.Cert) -> bool:
+    try:
+        return bool(_encrypt(b"", [cert]))
+    except BadCertificate:
+        return False
+
+
+def _parse(data: bytes) -> pysequoia.Cert:
+    try:
+        return pysequoia.Cert.from_bytes(data)
+    except RuntimeError as error:
+        raise BadCertificate(_first_line(error)) from None
+
+
+def _first_line(error: Exception) -> str:
+    """What Sequoia says, without the stack of its own calls that may follow."""
+    return str(error).partition("\n")[0]
+
+
+def _is_version_6(certificate: bytes) -> bool:
+    try:
+        first: Packet | None = next(packets(certificate), None)
+    except Malformed:
+        return False
+    return first is not None and body(certificate, first)[:1] == b"\x06"
+
+
+def _public(data: bytes) -> bytes:
+    """The meaningful packets of one certificate, binary; its grammar checked as far as framing."""
+    if len(data) > _MOST_OCTETS:
+        raise BadCertificate("The certificate is larger than 1 MB.")
+    try:
+        if b"PRIVATE KEY BLOCK" in data[:200]:
+            raise BadCertificate("This is a secret key: keep it, and send the public one.")
+        if not data[:1] or not data[0] & 0x80:
+            data = dearmor(data, "PUBLIC KEY BLOCK")
+        found = list(packets(data))
+    except Malformed as error:
+        raise BadCertificate(f"It is not a certificate: {error}.") from None
+    tags = [packet.tag for packet in found if packet.tag not in _DROPPED]
+    if {SECRET_KEY, SECRET_SUBKEY} & set(tags):
+        raise BadCertificate("This is a secret key: keep it, and send the public one.")
+    if tags[:1] != [PUBLIC_KEY] or not _KEPT.issuperset(tags):
+        raise BadCertificate("It is not a certificate.")
+    if tags.count(PUBLIC_KEY) > 1:
+        raise BadCertificate("There is more than one certificate.")
+    if len(tags) - tags.count(SIGNATURE) > _MOST_COMPONENTS:
+        raise BadCertificate("The certificate has too many keys and user IDs.")
+    return b"".join(data[each.start : each.end] for each in found if each.tag in _KEPT)
+
+
+def _components(public: bytes) -> list[_Component]:
+    """The primary key, then user IDs and subkeys, each with what the primary key signed on it."""
+    ordered = bytes(_parse(public + frame(_BOUNDARY, b"")))
+    end = next(packet.start for packet in packets(ordered) if packet.tag == _BOUNDARY)
+    try:
+        pile: list[Parsed] = list(PacketPile.from_bytes(ordered[:end]))
+    except RuntimeError as error:
+        raise BadCertificate(_first_line(error)) from None
+    groups: list[tuple[Parsed, list[Parsed]]] = []
+    for packet in pile:
+        if packet.tag != Tag.Signature:
+            groups.append((packet, []))
+        elif _is_by(packet, pile[0]):
+            groups[-1][1].append(packet)
+    return [_Component(packet, tuple(signatures)) for packet, signatures in groups]
+
+
+def _is_by(signature: Parsed, primary: Parsed) -> bool:
+    if signature.issuer_fingerprint is not None:
+        return signature.issuer_fingerprint == primary.fingerprint
+    return signature.issuer_key_id == primary.key_id
+
+
+def _made(signature: Parsed) -> float:
+    """Seconds since 1970 UTC; a signature without a creation time is older than any."""
+    return signature.signature_created.timestamp() if signature.signature_created else -1.0
+
+
+def _newest(signatures: Iterable[Parsed], *types: SignatureType) -> tuple[Parsed, ...]:
+    """The newest that count, several when made in the same second; expiry then is the earliest."""
+    counting = [
+        each
+        for each in signatures
+        if each.signature_type in types and each.hash_algorithm not in _WEAK_HASHES
+    ]
+    latest = max(map(_made, counting), default=0.0)
+    return tuple(each for each in counting if _made(each) == latest)
+
+
+def _holds(user_id: _Component) -> bool:
+    """Whether the owner's last word on a user ID is a certification, not a revocation."""
+    certified = user_id.newest(*_CERTIFICATIONS)
+    return bool(certified) and all(
+        _made(each) < _made(certified[0])
+        for each in user_id.signatures
+        if each.signature_type == SignatureType.CertificationRevocation
+    )
+
+
+def _expiry(key: Parsed, statements: Iterable[Parsed]) -> datetime | None:
+    """RFC 9580 5.2.3.13 (key expiration) and 5.2.3.18 (the statement's own), whichever is first."""
+    created = key.key_created
+    periods = [each.key_validity_period for each in statements]
+    return _earliest(
+        *(created + each for each in periods if created is not None and each),
+        *(each.signature_expiration_time for each in statements),
+    )
+
+
+def _sequoia_reading(public: bytes) -> tuple[datetime | None, bool]:
+    """(expiry, revoked) of the primary key as Sequoia, which verifies with it, understands it."""
+    cert = _parse(public)
+    try:
+        return cert.expiration, cert.is_revoked
+    except RuntimeError as error:
+        raise BadCertificate(
+            "Its primary key is of a weak algorithm, or has no self-signature that counts "
+            f"(SHA-1 no longer does): {_first_line(error)}."
+        ) from None
+
+
+def _key(
+    packet: Parsed,
+    statements: Sequence[Parsed],
+    flagged: Sequence[Parsed],
+    revoked: bool,
+    expires_at: datetime | None = None,
+) -> Key:
+    flags = [each.key_flags for each in flagged]
+    able = bool(flags) and not _is_weak(packet.body)
+    if packet.fingerprint is None or packet.key_id is None or packet.key_created is None:
+        raise BadCertificate("It has a key of unknown version.")
+    return Key(
+        fingerprint=packet.fingerprint.upper(),
+        key_id=packet.key_id.upper(),
+        primary=packet.tag == Tag.PublicKey,
+        signs=able and all(each is not None and each.signing for each in flags),
+        encrypts=able
+        and all(
+            each is not None and (each.transport_encryption or each.storage_encryption)
+            for each in flags
+        ),
+        created_at=packet.key_created,
+        expires_at=_earliest(expires_at, _expiry(packet, statements)),
+        revoked=revoked,
+    )
+
+
+def _is_weak(key: bytes) -> bool:
+    """Whether a key packet's body has a modulus of under 2048 bits (RFC 9580 5.5.2, 5.5.5)."""
+    start = 10 if key[0] == 6 else 6
+    bits = int.from_bytes(key[start : start + 2], "big")
+    return key[5] in _MODULUS_ALGORITHMS and bits < _LEAST_BITS
+
+
+def _encryption_keys(certificate: Certificate) -> tuple[Key, ...]:
+    """The keys to encrypt to: not revoked, and not replaced by a newer one that lasts longer.
+
+    A member who renews a subkey keeps the expired one in the certificate for old mail.
+    """
+    able = [key for key in certificate.keys if key.encrypts and not key.revoked]
+    return tuple(
+        key
+        for key in able
+        if not any(
+            other.created_at > key.created_at and _outlasts(other.expires_at, key.expires_at)
+            for other in able
+        )
+    )
+
+
+def _outlasts(one: datetime | None, other: datetime | None) -> bool:
+    return other is not None and (one is None or one > other)
+
+
+def _encrypts_to(certificate: Certificate, keys: Iterable[Key]) -> bool:
+    try:
+        message = _encrypt(b"", [_parse(strip(certificate))])
+    except BadCertificate:
+        return False
+    allowed = {name: key for key in keys for name in _names(key)}
+    used = [key_id for key_id, _ in split(message).pkesks]
+    return {allowed.get(key_id) for key_id in used} == set(allowed.values())
+
+
+def _names(key: Key) -> tuple[str, str]:
+    return key.fingerprint, key.key_id
+
+
+def _signed(data: bytes, signature: bytes, certificate: Certificate, key: Key) -> bool:
+    """Whether Sequoia finds the signature good and made by this key of the certificate."""
+    cert = _parse(certificate.data)
+
+    def store(_key_ids: Any) -> list[pysequoia.Cert]:
+        return [cert]
+
+    try:
+        parsed = pysequoia.Sig.from_bytes(signature)
+        result = pysequoia.verify(bytes=data, store=store, signature=parsed)
+    except (RuntimeError, ValueError):
+        return False
+    return [each.signing_key.upper() for each in result.valid_sigs] == [key.fingerprint]
+
+
+def _signer_fault(
+    certificate: Certificate, key: Key, created: datetime, now: datetime
+) -> str | None:
+    if certificate.revoked or key.revoked:
+        return "signer's key is revoked"
+    if _past(certificate.expires_at, now) or _past(key.expires_at, now):
+        return "signer's key has expired"
+    if created < max(certificate.created_at, key.created_at):
+        return "signature is older than its key"
+    return None if key.signs else "signer's key is not for signing"
+
+
+def _past(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now
+
+
+def _earliest(*moments: datetime | None) -> datetime | None:
+    return min((each for each in moments if each is not None), default=None)

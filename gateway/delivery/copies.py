@@ -1,0 +1,57 @@
+"""Each subscriber's own copy: one encryption for many, split by packet, the armored tail shared."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+
+from gateway.crypto.certificate import Encryptor, Recipient
+from gateway.delivery.handoff import Copy
+from gateway.delivery.letter import Letter
+from gateway.message.armor import SharedArmor
+
+
+def copies(
+    encryptor: Encryptor,
+    letter: Letter,
+    recipients: Sequence[Recipient],
+    carrier: bytes,
+    envelope: Callable[[int], tuple[str, str]],
+    failed: dict[int, str],
+) -> Iterator[Copy]:
+    """Encrypt a letter for recipients (by outbox id) and yield what goes on the wire to each.
+
+    envelope: outbox id -> (sender, recipient). carrier: our own certificate, see Encryptor. Whoever
+    can't be encrypted to is put into `failed` with the reason; the others get theirs.
+    """
+    head, foot = _frame(letter)
+    for batch in encryptor.encrypt(letter.entity, recipients, carrier):
+        failed.update(batch.failed)
+        armor = SharedArmor(batch.data, line_end=b"\r\n")
+        for entry_id, pkesks in batch.pkesks.items():
+            parts = (head, *armor.parts(pkesks), foot)
+            sender, recipient = envelope(entry_id)
+            yield Copy(entry_id, sender, recipient, parts, sum(map(len, parts)))
+
+
+def _frame(letter: Letter) -> tuple[bytes, bytes]:
+    """What stands before and after the armor, the same for every copy. RFC 3156 4."""
+    boundary = f"=_{uuid.uuid4().hex}"
+    head = (
+        "MIME-Version: 1.0\r\n"
+        'Content-Type: multipart/encrypted; protocol="application/pgp-encrypted";\r\n'
+        f' boundary="{boundary}"\r\n'
+        "\r\n"
+        f"--{boundary}\r\n"
+        "Content-Type: application/pgp-encrypted\r\n"
+        "Content-Description: PGP/MIME version identification\r\n"
+        "\r\n"
+        "Version: 1\r\n"
+        "\r\n"
+        f"--{boundary}\r\n"
+        'Content-Type: application/octet-stream; name="encrypted.asc"\r\n'
+        "Content-Description: OpenPGP encrypted message\r\n"
+        'Content-Disposition: inline; filename="encrypted.asc"\r\n'
+        "\r\n"
+    )
+    return letter.header + head.encode(), f"\r\n--{boundary}--\r\n".encode()

@@ -1,0 +1,114 @@
+"""What the gateway writes: the entity that a list signs once, and the header that stands outside.
+
+The form is messages.md's, tried in real mail programs: a multipart/signed by the list inside the
+encryption, with protected headers for programs old and new.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, formataddr
+
+from gateway.message.entity import crlf, encoded_field
+
+Sign = Callable[[bytes], tuple[bytes, str]]
+"""Bytes -> (armored detached signature, micalg)."""
+
+Field = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Ready to be encrypted for anybody: header is all that is readable on the way, CRLF lines
+    without the blank one; entity is the signed MIME entity."""
+
+    header: bytes
+    entity: bytes
+
+
+def letter(
+    outer: Sequence[Field], protected: Sequence[Field], parts: Sequence[bytes], sign: Sign
+) -> Letter:
+    """Put together and sign. `protected` are the fields that readers see; each field that stands
+    outside as well is repeated there as HP-Outer, as it was sent (RFC 9788 2.2)."""
+    names = {name for name, _ in protected}
+    copies = [("HP-Outer", f"{name}: {value}") for name, value in outer if name in names]
+    boundary = _boundary(parts)
+    fields = b"".join(_field(name, value) for name, value in (*protected, *copies))
+    # RFC 9788 2.1.1 and, for Thunderbird and notmuch, the form before it.
+    type_field = (
+        f'Content-Type: multipart/mixed; boundary="{boundary}"; hp="cipher";\r\n'
+        ' protected-headers="v1"\r\n'
+    )
+    # CRLF after the closing delimiter, or notmuch calls the signature bad.
+    signed = type_field.encode() + fields + b"\r\n" + _multipart(boundary, parts) + b"\r\n"
+    signature, micalg = sign(signed)
+    signature_part = (
+        b'Content-Type: application/pgp-signature; name="signature.asc"\r\n'
+        b"Content-Description: OpenPGP digital signature\r\n\r\n" + crlf(signature).rstrip(b"\r\n")
+    )
+    outer_boundary = _boundary([signed])
+    # RFC 3156 5
+    head = (
+        f'Content-Type: multipart/signed; micalg="{micalg}";\r\n'
+        f' protocol="application/pgp-signature"; boundary="{outer_boundary}"\r\n\r\n'
+    )
+    entity = head.encode() + _multipart(outer_boundary, [signed, signature_part]) + b"\r\n"
+    return Letter(b"".join(_field(name, value) for name, value in outer), entity)
+
+
+def text_part(text: str) -> bytes:
+    """A text/plain part in UTF-8, its body quoted-printable so that no line is too long."""
+    part = EmailMessage(policy=SMTP)
+    part.set_content(text, cte="quoted-printable")
+    del part["MIME-Version"]
+    return part.as_bytes().rstrip(b"\r\n")
+
+
+def attachment(name: str, data: bytes) -> bytes:
+    """An application/octet-stream part, base64."""
+    head = (
+        f'Content-Type: application/octet-stream; name="{name}"\r\n'
+        "Content-Transfer-Encoding: base64\r\n"
+        f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'
+    )
+    return head.encode() + crlf(base64.encodebytes(data)).rstrip(b"\r\n")
+
+
+def mailbox(name: str, address: str) -> str:
+    return formataddr((name, address), "utf-8")
+
+
+def date(moment: datetime) -> str:
+    return format_datetime(moment)
+
+
+def autocrypt(address: str, certificate: bytes) -> Field:
+    """Autocrypt 1.1, 2.1: the certificate that answers are to be encrypted to."""
+    keydata = base64.b64encode(certificate).decode()
+    folded = "".join(f"\r\n {keydata[at : at + 72]}" for at in range(0, len(keydata), 72))
+    return "Autocrypt", f"addr={address}; prefer-encrypt=mutual; keydata={folded}"
+
+
+def _field(name: str, value: str) -> bytes:
+    if "\r\n " in value or value.isascii():  # folded or encoded by its maker
+        return f"{name}: {value}\r\n".encode()
+    return encoded_field(name, value)
+
+
+def _multipart(boundary: str, parts: Sequence[bytes]) -> bytes:
+    delimiter = b"--" + boundary.encode()
+    return b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts) + delimiter + b"--"
+
+
+def _boundary(parts: Sequence[bytes]) -> str:
+    while True:
+        boundary = f"=_{uuid.uuid4().hex}"
+        if not any(boundary.encode() in part for part in parts):
+            return boundary

@@ -1,0 +1,239 @@
+"""The delivery worker: leases copies, encrypts and hands them off, writes down what became of each.
+
+A lease is a short transaction, so is each record of results; between them no transaction is open.
+Whatever dies, the lease runs out and another worker, or this one started again, goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from gateway.app import App
+from gateway.crypto.certificate import Encryptor, Recipient
+from gateway.delivery.copies import copies
+from gateway.delivery.handoff import Copy, Handoff, Outcome, parse
+from gateway.delivery.letter import Letter
+from gateway.delivery.writing import notice_letter, posting_letter
+from gateway.errors import GatewayError, trace
+from gateway.posting import directory
+from gateway.store import certificate as certificates
+from gateway.store import mailing_list, outbox
+from gateway.store.mailing_list import MailingList, Purpose
+from gateway.store.member import Member
+from gateway.store.outbox import Delivery, Lease, Leased, Notice, Result
+from gateway.store.posting import Posting
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 1.0
+LETTER_AGE = timedelta(minutes=10)
+"""A letter's Date must be near the time of its signature and not far from its arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A lease with all that its copies need; no database is asked while they go out."""
+
+    lease: Lease
+    letter: Letter
+    carrier: bytes
+    null_sender: bool
+    recipients: tuple[Recipient, ...]
+    addresses: dict[int, str]
+    unfit: tuple[Result, ...]
+
+
+class Worker:
+    """One delivery process. `name` is its own among all workers of the gateway, and the same after
+    a restart, so that what it held when it died is its again at once."""
+
+    def __init__(self, app: App, name: str, handoff: Handoff | None = None) -> None:
+        self._app = app
+        self._name = name
+        self._handoff = handoff or parse(
+            app.config.handoff.to,
+            app.config.domain,
+            connections=app.config.handoff.connections,
+        )
+        self._encryptor = Encryptor()
+        self._signed: _Signed | None = None
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """There is something new in the outbox."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the copies under way, give back the others, and end."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until `stop`. A fault on one lease is logged and costs that lease a delay."""
+        self._release()
+        renewing = asyncio.create_task(self._renew())
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                if not await self._step():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
+        finally:
+            renewing.cancel()
+            await self._handoff.close()
+            self._release()
+
+    async def drain(self) -> None:
+        """Deliver what is due now, then return."""
+        while await self._step():
+            pass
+
+    async def _step(self) -> bool:
+        """One lease. False where nothing was due, or nothing can be done for now."""
+        try:
+            lease = self._lease()
+            if lease is None:
+                return False
+            await self._deliver(lease)
+        except GatewayError as error:
+            log.error("delivery interrupted: %s", error)  # noqa: TRY400  its text says all
+        except Exception as error:
+            # Whatever it is, the next lease may do better; the message could hold content.
+            log.error("delivery failed\n%s", trace(error))  # noqa: TRY400
+        else:
+            return True
+        await asyncio.sleep(IDLE_SECONDS)
+        with suppress(GatewayError):
+            self._release()
+        return False
+
+    def _lease(self) -> Lease | None:
+        delivery = self._app.config.delivery
+        duration = timedelta(seconds=delivery.lease_seconds)
+        with self._app.database.transaction() as session:
+            return outbox.lease(session, self._name, self._app.clock(), duration, delivery.batch)
+
+    def _release(self) -> None:
+        with self._app.database.transaction() as session:
+            outbox.release(session, self._name, self._app.clock())
+
+    async def _renew(self) -> None:
+        duration = self._app.config.delivery.lease_seconds
+        while True:
+            await asyncio.sleep(duration / 3)
+            with suppress(GatewayError), self._app.database.transaction() as session:
+                outbox.renew(session, self._name, self._app.clock() + timedelta(seconds=duration))
+
+    async def _deliver(self, lease: Lease) -> None:
+        work = self._prepare(lease)
+        self._record(work.unfit)
+        entries = {one.id: one for one in lease.entries}
+        failed: dict[int, str] = {}
+
+        def record(outcomes: Sequence[Outcome]) -> None:
+            self._record([self._result(one, entries[one.id]) for one in outcomes])
+
+        await self._handoff.deliver(self._copies(work, failed), record)
+        if failed:
+            self._park(failed)
+        if self._stopping:
+            self._release()
+
+    def _copies(self, work: Work, failed: dict[int, str]) -> Iterator[Copy]:
+        def envelope(entry_id: int) -> tuple[str, str]:
+            # RFC 3834 3: a notice has the null sender, so that nobody answers it.
+            sender = "" if work.null_sender else directory.bounce_address(self._app, entry_id)
+            return sender, work.addresses[entry_id]
+
+        for copy in copies(
+            self._encryptor, work.letter, work.recipients, work.carrier, envelope, failed
+        ):
+            if self._stopping:
+                return
+            yield copy
+
+    def _prepare(self, lease: Lease) -> Work:
+        """Read all that a lease needs, and sort out who can't be served."""
+        now = self._app.clock()
+        with self._app.database.reading() as session:
+            addressees = certificates.addressees(session, [one.member_id for one in lease.entries])
+            letter, carrier = self._letter(session, lease, now)
+        recipients, addresses, unfit = [], {}, []
+        for entry in lease.entries:
+            one = addressees[entry.member_id]
+            addresses[entry.id] = one.address
+            if not one.active:
+                unfit.append(Result(entry.id, Delivery.DROPPED, now, "the member is not active"))
+            elif one.encrypts_until is not None and one.encrypts_until <= now:
+                unfit.append(Result(entry.id, Delivery.PARKED, now, "the certificate has expired"))
+            else:
+                recipients.append(
+                    Recipient(entry.id, one.certificate, one.fingerprint, one.key_ids)
+                )
+        null_sender = lease.notice_id is not None
+        return Work(lease, letter, carrier, null_sender, tuple(recipients), addresses, tuple(unfit))
+
+    def _letter(self, session: Session, lease: Lease, now: datetime) -> tuple[Letter, bytes]:
+        """The signed letter of a lease, and our own certificate that goes with it."""
+        if lease.posting_id is None or lease.list_id is None:
+            notice = session.get_one(Notice, lease.notice_id)
+            member = session.get_one(Member, lease.entries[0].member_id)
+            key = mailing_list.own_key(session, Purpose.COMMAND)
+            return notice_letter(self._app, notice, member, key, now), key.certificate
+        on = session.get_one(MailingList, lease.list_id)
+        kept = self._signed
+        if kept is None or kept.lease != (lease.posting_id, on.id) or now - kept.at > LETTER_AGE:
+            posting = session.get_one(Posting, lease.posting_id)
+            written = posting_letter(session, self._app, posting, on, now)
+            kept = self._signed = _Signed((lease.posting_id, on.id), now, written)
+        return kept.letter, on.key.certificate
+
+    def _result(self, outcome: Outcome, entry: Leased) -> Result:
+        """What an outcome means for the outbox: growing delays, and parked after some days."""
+        now, delivery = self._app.clock(), self._app.config.delivery
+        reason = " ".join(filter(None, (str(outcome.code or ""), outcome.text)))
+        if outcome.state == "sent":
+            return Result(entry.id, Delivery.SENT, now, None)
+        if outcome.state == "refused":
+            return Result(entry.id, Delivery.REFUSED, now, reason)
+        if now - entry.queued_at >= timedelta(days=delivery.give_up_days):
+            return Result(entry.id, Delivery.PARKED, now, reason)
+        # RFC 5321 4.5.4.1: retries are delayed, and ever longer.
+        delay = min(
+            delivery.first_retry_seconds * 2 ** min(entry.attempts, 30),
+            delivery.longest_retry_seconds,
+        )
+        return Result(entry.id, Delivery.WAITING, now, reason, now + timedelta(seconds=delay))
+
+    def _record(self, results: Sequence[Result]) -> None:
+        if not results:
+            return
+        with self._app.database.transaction() as session:
+            outbox.record(session, self._name, results)
+        for one in results:
+            if one.state is not Delivery.SENT:
+                log.warning("outbox %d: %s, %s", one.id, one.state, one.reason)
+
+    def _park(self, failed: dict[int, str]) -> None:
+        """Copies that could not be encrypted: their subscribers' certificates are to be mended."""
+        now = self._app.clock()
+        self._record(
+            [Result(entry_id, Delivery.PARKED, now, why) for entry_id, why in failed.items()]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """The letter last written, kept for the next batches of the same posting."""
+
+    lease: tuple[int, int]
+    at: datetime
+    letter: Letter

@@ -1,0 +1,149 @@
+"""Writing the letter of a posting on one list, or of a notice: what each field and part says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+
+from sqlalchemy.orm import Session
+
+from gateway.app import App
+from gateway.delivery.letter import (
+    Field,
+    Letter,
+    attachment,
+    autocrypt,
+    date,
+    letter,
+    mailbox,
+    text_part,
+)
+from gateway.message import submission
+from gateway.message.entity import crlf
+from gateway.message.protected import content_only
+from gateway.message.thread import own_subject, plain
+from gateway.posting import evidence
+from gateway.posting.opening import inflation_limit
+from gateway.resources import mail_templates
+from gateway.store import mailing_list
+from gateway.store.mailing_list import GatewayKey, MailingList
+from gateway.store.member import Member
+from gateway.store.outbox import Notice
+from gateway.store.posting import Posting
+
+
+def posting_letter(
+    session: Session, app: App, posting: Posting, on: MailingList, now: datetime
+) -> Letter:
+    """A posting as the subscribers of one list get it, signed by that list's key now.
+
+    The Date is the moment of signing: Thunderbird calls a signature that is more than an hour from
+    the Date a mismatch, so a held posting gets its date when it goes out.
+    """
+    config, author, domain = app.config, posting.author, app.config.domain
+    kept = evidence.unseal(app.vault, posting)
+    opened = submission.content(kept.source, inflation_limit(config))
+    titles = [one.title for one in mailing_list.all_lists(session)]
+    subject = own_subject(kept.fields.subject, titles) or "(no subject)"
+    address = on.address(domain)
+    threading = _threading(posting, domain)
+    own: list[Field] = [
+        ("To", address),
+        ("Date", date(now)),
+        ("Message-ID", posting.message_id(domain)),
+        *threading,
+    ]
+    outer: list[Field] = [
+        ("From", mailbox(f"{config.name} {on.title}", address)),
+        *own,
+        ("Subject", f"[{on.title}] ..."),
+        *_list_fields(app, on),
+        ("Archived-At", f"<{_url(app, posting)}>"),
+        autocrypt(address, on.key.certificate),
+    ]
+    protected: list[Field] = [
+        ("From", mailbox(f"{author.described} via {on.title}", address)),
+        *own,
+        ("Subject", f"[{on.title}] {subject} ({plain(author.name)}, {author.country})"),
+    ]
+    name, original = submission.evidence(kept.source, opened, kept.fields)
+    most = config.policy.evidence_bytes if on.evidence_bytes is None else on.evidence_bytes
+    travels = len(original) <= most
+    parts = [
+        text_part(_attestation(app, posting, subject, travels)),
+        crlf(content_only(opened.payload)),
+    ]
+    if travels:
+        parts.append(attachment(name, original))
+    return letter(
+        outer, protected, parts, partial(app.keyring.sign, fingerprint=on.key_fingerprint)
+    )
+
+
+def notice_letter(
+    app: App, notice: Notice, member: Member, key: GatewayKey, now: datetime
+) -> Letter:
+    """A notice of the gateway's own, signed by the command address's key."""
+    text = app.vault.open(f"notice/{notice.token}/body", notice.body).decode()
+    first, _, body = text.partition("\n\n")
+    subject = first.removeprefix("Subject: ")
+    own: list[Field] = [
+        ("From", mailbox(app.config.name, key.address)),
+        ("To", member.address),
+        ("Date", date(now)),
+        ("Message-ID", f"<{notice.token}@{app.config.domain}>"),
+        # RFC 3834 5.1
+        ("Auto-Submitted", "auto-replied"),
+    ]
+    outer = [*own, ("Subject", f"[{app.config.name}] ..."), autocrypt(key.address, key.certificate)]
+    protected = [*own, ("Subject", f"[{app.config.name}] {subject}")]
+    sign = partial(app.keyring.sign, fingerprint=key.fingerprint)
+    return letter(outer, protected, [text_part(body)], sign)
+
+
+def _threading(posting: Posting, domain: str) -> list[Field]:
+    """RFC 5322 3.6.4, in the gateway's own Message-IDs."""
+    if not posting.ancestors:
+        return []
+    ids = [f"<{token}@{domain}>" for token in posting.ancestors]
+    return [("In-Reply-To", ids[-1]), ("References", "\r\n ".join(ids))]
+
+
+def _list_fields(app: App, on: MailingList) -> list[Field]:
+    """RFC 2919 and RFC 2369."""
+    domain = app.config.domain
+    command = f"mailto:gateway@{domain}?subject="
+    return [
+        ("List-Id", f"{on.title} <{on.local_part}.{domain}>"),
+        ("List-Post", f"<mailto:{on.address(domain)}>"),
+        ("List-Help", f"<{command}help>"),
+        ("List-Unsubscribe", f"<{command}tick%20off%20{on.letter}>"),
+        ("List-Archive", f"<{app.config.archive_url}/{on.letter}>"),
+        ("List-Owner", f"<mailto:{on.local_part}-owner@{domain}>"),
+    ]
+
+
+def _attestation(app: App, posting: Posting, subject: str, travels: bool) -> str:
+    """The first thing that a reader sees; most programs show neither the inner From nor, some of
+    them, the protected subject."""
+    author = posting.author
+    url = _url(app, posting)
+    return (
+        mail_templates()
+        .get_template("attestation.txt")
+        .render(
+            author=f"{author.name} <{author.address}>, {author.organisation}, {author.country}",
+            subject=subject,
+            signed_at=posting.signed_at.strftime("%Y-%m-%d %H:%M"),
+            fingerprint=posting.key_fingerprint,
+            label=posting.label,
+            marking=posting.marking,
+            url=url,
+            original_url="" if travels else f"{url}/raw",
+        )
+    )
+
+
+def _url(app: App, posting: Posting) -> str:
+    letter_, _, number = posting.label.partition("-")
+    return f"{app.config.archive_url}/{letter_}/{number}"

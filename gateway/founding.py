@@ -1,0 +1,133 @@
+"""Founding a gateway: its state directory with settings, database, keys and the seven topics."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from gateway import config as settings
+from gateway.app import KEYRING, App, Clock, open_app
+from gateway.crypto import vault
+from gateway.crypto.keyring import Keyring
+from gateway.errors import UsageError
+from gateway.intake.tls import make_self_signed
+from gateway.resources import gnupg_skeleton
+from gateway.store import ledger, mailing_list
+from gateway.store.data_key import DataKey
+from gateway.store.mailing_list import TOPICS, GatewayKey, MailingList, Moderation, Purpose
+
+CERTIFICATE, KEY = "tls-certificate.pem", "tls-key.pem"
+
+Progress = Callable[[str], None]
+"""Told each step before it is taken."""
+
+
+def found(state: Path, chosen: dict[str, str], clock: Clock, progress: Progress) -> App:
+    """Make a new gateway. `chosen`: settings by name, "domain" among them.
+
+    Raises UsageError where something is there already, and leaves nothing behind where it fails.
+    """
+    if state.exists() and (not state.is_dir() or any(state.iterdir())):
+        raise UsageError(f"{state} is there already; 'init' makes a new directory")
+    chosen = {**chosen, "smtp.certificate": CERTIFICATE, "smtp.key": KEY}
+    was_there = state.exists()
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.chmod(0o700)
+    keyring: Keyring | None = None
+    try:
+        progress("TLS certificate")
+        make_self_signed(chosen["domain"], state / CERTIFICATE, state / KEY, now=clock())
+        (state / settings.FILE).write_text(settings.render(chosen))
+        settings.load(state)
+        keyring = Keyring.create(state / KEYRING, gnupg_skeleton())
+        app = open_app(state, clock)
+        progress("database")
+        app.database.migrate()
+        _fill(app, progress)
+    except BaseException:
+        if keyring is not None:
+            keyring.close()
+        shutil.rmtree(state, ignore_errors=True)
+        if was_there:
+            state.mkdir(mode=0o700)
+        raise
+    return app
+
+
+def steps() -> int:
+    """How many times `found` reports progress."""
+    return 2 + 2 + len(TOPICS)
+
+
+def add_list(
+    session: Session,
+    app: App,
+    *,
+    letter: str,
+    local_part: str,
+    title: str,
+    description: str,
+    moderation: Moderation = Moderation.OPEN,
+    by_invitation: bool = False,
+) -> MailingList:
+    """A new list with a key of its own, in the caller's transaction."""
+    mailing_list.check_new(session, local_part, letter)
+    key = _make_key(
+        session, app, f"{app.config.name} {title}", f"{local_part}@{app.config.domain}",
+        Purpose.LIST,
+    )  # fmt: skip
+    added = MailingList(
+        letter=letter,
+        local_part=local_part,
+        title=title,
+        description=description,
+        key_fingerprint=key.fingerprint,
+        moderation=moderation,
+        by_invitation=by_invitation,
+    )
+    session.add(added)
+    session.flush()
+    ledger.enter(session, app.clock(), "list-added", list=local_part, key=key.fingerprint)
+    return added
+
+
+def _fill(app: App, progress: Progress) -> None:
+    domain, name = app.config.domain, app.config.name
+    with app.database.transaction() as session:
+        ledger.start(session)
+        progress("archive key")
+        archive = _make_key(session, app, f"{name} archive", f"archive@{domain}", Purpose.ARCHIVE)
+        sealed = app.keyring.encrypt_to_self(vault.new_key(), archive.fingerprint)
+        session.add(DataKey(id=1, message=sealed, created_at=app.clock()))
+        progress("command key")
+        _make_key(session, app, name, f"gateway@{domain}", Purpose.COMMAND)
+        for letter, local_part, title, description in TOPICS:
+            progress(f"key of {local_part}@{domain}")
+            add_list(
+                session,
+                app,
+                letter=letter,
+                local_part=local_part,
+                title=title,
+                description=description,
+            )
+
+
+def _make_key(session: Session, app: App, name: str, address: str, purpose: Purpose) -> GatewayKey:
+    fingerprint = app.keyring.generate(name, address)
+    key = GatewayKey(
+        fingerprint=fingerprint,
+        address=address,
+        purpose=purpose,
+        certificate=app.keyring.export(fingerprint),
+        created_at=app.clock(),
+    )
+    session.add(key)
+    session.flush()
+    ledger.enter(
+        session, app.clock(), "key-made", address=address, key=fingerprint, purpose=str(purpose)
+    )
+    return key

@@ -1,0 +1,210 @@
+"""ASCII armor (RFC 9580 6), read strictly, and written once for many subscribers."""
+
+from __future__ import annotations
+
+import binascii
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from gateway.errors import Malformed
+
+CRLF: Final = b"\r\n"
+
+_INIT: Final = 0xB704CE  # RFC 9580 6.1.1
+_GENERATOR: Final = 0x1864CFB
+
+# x^1257 + x^24 + x^16 + 1 is a multiple of the generator; so is its square, which over GF(2) has
+# the same four terms at twice the exponents, and so on. Such a sparse multiple lets three shifts of
+# a big number replace half of its octets, where a table would take a step for each.
+_FOLD: Final = 1257
+_FOLD_TERMS: Final = (24, 16, 0)
+_FOLD_FROM: Final = 512
+
+_LINE: Final = 64  # characters; RFC 9580 6.6 allows 76
+_LINE_OCTETS: Final = _LINE // 4 * 3
+_TAILS_KEPT: Final = 8
+
+
+def dearmor(text: bytes, kind: str = "MESSAGE") -> bytes:
+    """The octets in one armored block of this kind; white space around it is ignored.
+
+    Headers are skipped unread. A CRC-24 is optional and, when present, must be right
+    (RFC 9580 6.1). Raises Malformed, also when anything stands before or after the block.
+    """
+    text = text.strip()
+    begin, end = _edge("BEGIN", kind), _edge("END", kind)
+    if not text.startswith(begin) or not text.endswith(end):
+        raise Malformed(f"not an armored {kind}")
+    content = text[_after_headers(text, len(begin)) : -len(end)]
+    if not content.endswith(b"\n"):
+        raise Malformed("armor ends in the middle of a line")
+    encoded, checked, checksum = content.rpartition(b"\n=")
+    data = _base64(encoded if checked else content)
+    if checked and _base64(checksum) != crc24(data).to_bytes(3, "big"):
+        raise Malformed("armor checksum is wrong")
+    return data
+
+
+def armor(data: bytes, kind: str = "MESSAGE", line_end: bytes = CRLF) -> bytes:
+    """An armored block with CRC-24; `line_end` ends each line, the last one too."""
+    return b"".join(
+        (
+            _edge("BEGIN", kind) + line_end + line_end,
+            _lines(data, line_end),
+            _foot(crc24(data), kind, line_end),
+        )
+    )
+
+
+class SharedArmor:
+    """Armors PKESK ‖ data for many PKESKs, encoding the shared data once.
+
+    Base64 turns each 48 octets into a line of its own, so once a PKESK and the first few octets
+    of the data fill whole lines, all lines after them are the same for every PKESK whose length
+    has the same remainder. The CRC-24 is linear: the tail's is combined with each head's.
+    """
+
+    __slots__ = ("_data", "_line_end", "_tails")
+
+    def __init__(self, data: bytes, line_end: bytes = CRLF) -> None:
+        self._data = data
+        self._line_end = line_end
+        self._tails: dict[int, _Tail] = {}
+
+    def parts(self, pkesks: bytes) -> tuple[bytes, bytes, bytes]:
+        """(head, tail, foot) of the armored message; the tail is one object for many subscribers.
+
+        Joined they equal armor(pkesks + data). The CRC-24 is kept although RFC 9580 6.1 no longer
+        asks for it: GnuPG 2.2 fails without it whenever the length is a multiple of three.
+        """
+        tail = self._tail(-len(pkesks) % _LINE_OCTETS)
+        opening = pkesks + self._data[: tail.start]
+        head = (
+            _edge("BEGIN", "MESSAGE")
+            + self._line_end
+            + self._line_end
+            + _lines(opening, self._line_end)
+        )
+        crc = _multiply(crc24(opening), tail.shift) ^ tail.crc
+        return head, tail.text, _foot(crc, "MESSAGE", self._line_end)
+
+    def _tail(self, start: int) -> _Tail:
+        if start not in self._tails:
+            if len(self._tails) == _TAILS_KEPT:
+                del self._tails[next(iter(self._tails))]
+            rest = self._data[start:]
+            self._tails[start] = _Tail(
+                start, _lines(rest, self._line_end), crc24(rest, 0), _power(8 * len(rest))
+            )
+        return self._tails[start]
+
+
+def crc24(data: bytes, register: int = _INIT) -> int:
+    """RFC 9580 6.1.1; `register` is the CRC of what came before."""
+    if len(data) >= _FOLD_FROM:
+        data, register = _fold(data, register), 0
+    table = _table()
+    for octet in data:
+        register = (register << 8 & 0xFFFFFF) ^ table[register >> 16 ^ octet]
+    return register
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """Data from octet `start` on, encoded; its CRC-24 from register 0; x^(its bits)."""
+
+    start: int
+    text: bytes
+    crc: int
+    shift: int
+
+
+def _edge(word: str, kind: str) -> bytes:
+    return f"-----{word} PGP {kind}-----".encode("ascii")
+
+
+def _after_headers(text: bytes, position: int) -> int:
+    """The offset behind the blank line that ends the armor headers (RFC 9580 6.2.2)."""
+    line_feed = text.find(b"\n", position)
+    if text[position:line_feed].strip():
+        raise Malformed("armor header line is broken")
+    while line_feed >= 0:
+        position = line_feed + 1
+        line_feed = text.find(b"\n", position)
+        line = text[position:line_feed].strip() if line_feed >= 0 else b"-"
+        if not line:
+            return position
+        if b":" not in line:
+            break
+    raise Malformed("armor has no blank line after its headers")
+
+
+def _base64(text: bytes) -> bytes:
+    # Mail transport may add or cut blanks at the end of lines; they carry no meaning in base64.
+    try:
+        return binascii.a2b_base64(text.translate(None, b" \t\r\n"), strict_mode=True)
+    except binascii.Error:
+        raise Malformed("armor is not base64") from None
+
+
+def _lines(data: bytes, line_end: bytes) -> bytes:
+    text = binascii.b2a_base64(data, newline=False)
+    if not text:
+        return b""
+    return line_end.join([text[i : i + _LINE] for i in range(0, len(text), _LINE)]) + line_end
+
+
+def _foot(crc: int, kind: str, line_end: bytes) -> bytes:
+    encoded = binascii.b2a_base64(crc.to_bytes(3, "big"), newline=False)
+    return b"=" + encoded + line_end + _edge("END", kind) + line_end
+
+
+def _fold(data: bytes, register: int) -> bytes:
+    """At most 158 octets with the same CRC-24 from register 0 as `data` from `register`."""
+    value = int.from_bytes(data, "big") ^ register << 8 * len(data) - 24
+    scale = 1 << (value.bit_length() // _FOLD).bit_length()
+    while scale:
+        width = _FOLD * scale
+        while value.bit_length() > width:
+            high = value >> width
+            value &= (1 << width) - 1
+            for term in _FOLD_TERMS:
+                value ^= high << term * scale
+        scale >>= 1
+    return value.to_bytes(-(-_FOLD // 8), "big")
+
+
+@cache
+def _table() -> tuple[int, ...]:
+    return tuple(_reduce(octet << 24) for octet in range(256))
+
+
+def _reduce(value: int) -> int:
+    """The remainder of a polynomial of degree under 48 by the generator."""
+    for bit in range(47, 23, -1):
+        if value >> bit & 1:
+            value ^= _GENERATOR << bit - 24
+    return value
+
+
+def _multiply(left: int, right: int) -> int:
+    """The product of two polynomials of degree under 24, modulo the generator."""
+    product = 0
+    while right:
+        if right & 1:
+            product ^= left
+        left <<= 1
+        right >>= 1
+    return _reduce(product)
+
+
+def _power(exponent: int) -> int:
+    """x^exponent modulo the generator."""
+    result, square = 1, 2
+    while exponent:
+        if exponent & 1:
+            result = _multiply(result, square)
+        square = _multiply(square, square)
+        exponent >>= 1
+    return result

@@ -1,0 +1,213 @@
+"""`environet serve`: the doors in one process, each delivery worker in one of its own.
+
+A worker is fed by a pipe: a byte on it says that the outbox has something new, its end says that
+the server is gone, however it went, so that no worker outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Literal
+
+from gateway.app import App
+from gateway.config import split_host_port
+from gateway.delivery.worker import Worker
+from gateway.errors import Reply, UsageError
+from gateway.intake.limits import Limits
+from gateway.intake.smtp import Door, listen
+from gateway.intake.tls import tls_context
+from gateway.message.envelope import Envelope
+from gateway.posting import directory, pipeline
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+BIG_MAIL = 2 * 2**20
+"""Bytes from which mails are opened one at a time, so that memory is bounded by one of them."""
+
+
+class Desk:
+    """The decision room as the doors see it: blocking work in threads, only so much at once."""
+
+    def __init__(self, app: App, wake: Callable[[], None]) -> None:
+        self._app = app
+        self._wake = wake
+        self._pool = ThreadPoolExecutor(app.config.policy.open_at_once + 2, "desk")
+        self._slots = asyncio.Semaphore(app.config.policy.open_at_once)
+        self._big = asyncio.Semaphore(1)
+
+    async def recipient(self, address: str) -> Reply | None:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, directory.recipient, self._app, address)
+
+    async def submit(self, envelope: Envelope) -> tuple[Reply, ...]:
+        async with AsyncExitStack() as held:
+            if len(envelope.data) > BIG_MAIL:
+                await held.enter_async_context(self._big)
+            await held.enter_async_context(self._slots)
+            loop = asyncio.get_running_loop()
+            replies = await loop.run_in_executor(self._pool, pipeline.submit, self._app, envelope)
+        if any(reply.accepted for reply in replies):
+            self._wake()
+        return replies
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+class WorkerProcesses:
+    """The delivery processes: started, woken, started again when one dies."""
+
+    def __init__(self, state: Path, count: int) -> None:
+        self._state = state
+        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._keepers = [asyncio.create_task(self._keep(number)) for number in range(count)]
+
+    def wake(self) -> None:
+        for process in self._processes.values():
+            if process.stdin is not None and not process.stdin.is_closing():
+                process.stdin.write(b"\n")
+
+    async def close(self) -> None:
+        """Ask each to finish what it has in hand, and wait; the slow ones are ended."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        processes = list(self._processes.values())
+        for process in processes:
+            if process.returncode is None:
+                process.terminate()
+        waiting = [asyncio.create_task(process.wait()) for process in processes]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=GRACE_SECONDS)
+            for process in processes:
+                if late and process.returncode is None:
+                    process.kill()
+
+    async def _keep(self, number: int) -> None:
+        while True:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gateway", "--state", str(self._state),
+                "worker", str(number), stdin=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            self._processes[number] = process
+            status = await process.wait()
+            log.error("delivery worker %d ended with status %d; starting it again", number, status)
+            await asyncio.sleep(1)
+
+
+async def serve(app: App, announce: Callable[[str], None]) -> None:
+    """Run until SIGTERM or SIGINT. `announce` is told each door's address once it is open."""
+    _no_core_dumps()
+    lock = _lock(app.state / "serve.lock")
+    if not _taken(lock):
+        raise UsageError(f"{app.state} is being served already by another process")
+    _ = app.vault  # now and not at the first mail: without it no mail can be taken
+    workers = WorkerProcesses(app.state, app.config.delivery.workers)
+    desk = Desk(app, workers.wake)
+    doors: list[Door] = []
+    try:
+        doors = await _open_doors(app, desk, announce)
+        announce("ready")
+        await _until_signal()
+        log.info("stopping")
+    finally:
+        await asyncio.gather(*(door.close(GRACE_SECONDS) for door in doors))
+        await workers.close()
+        desk.close()
+
+
+async def work(app: App, number: int) -> None:
+    """One delivery process, until SIGTERM or until whoever started it is gone."""
+    _no_core_dumps()
+    # A worker takes over what the one of its name before it held, so that one must have ended.
+    lock = _lock(app.state / f"worker-{number}.lock")
+    while not _taken(lock):
+        await asyncio.sleep(0.1)
+    worker = Worker(app, f"{socket.gethostname()}/{number}")
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, worker.stop)
+
+    def fed() -> None:
+        if os.read(sys.stdin.fileno(), 1024):
+            worker.wake()
+        else:
+            loop.remove_reader(sys.stdin.fileno())
+            worker.stop()
+
+    loop.add_reader(sys.stdin.fileno(), fed)
+    await worker.run()
+
+
+def _lock(path: Path) -> int:
+    """A descriptor to lock; the lock ends with the process, however that ends."""
+    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
+def _taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _open_doors(app: App, desk: Desk, announce: Callable[[str], None]) -> list[Door]:
+    smtp, doors = app.config.smtp, []
+    tls = tls_context(app.state / smtp.certificate, app.state / smtp.key) if smtp.key else None
+    limits = Limits(
+        message_bytes=smtp.message_bytes,
+        recipients=smtp.recipients,
+        connections=smtp.connections,
+        connections_per_client=smtp.connections_per_client,
+        idle_seconds=smtp.idle_seconds,
+        data_seconds=smtp.data_seconds,
+        line_bytes=smtp.line_bytes,
+        commands=smtp.commands,
+        errors=smtp.errors,
+    )
+    kinds: tuple[tuple[str, str, Literal["smtp", "lmtp"], bool], ...] = (
+        ("smtp", smtp.listen, "smtp", False),
+        ("smtps", smtp.tls_listen, "smtp", True),
+        ("lmtp", smtp.lmtp_listen, "lmtp", False),
+    )
+    for name, where, protocol, implicit in kinds:
+        if where:
+            host, port = split_host_port(where)
+            door = await listen(
+                host,
+                port,
+                desk,
+                limits,
+                hostname=app.config.domain,
+                tls=tls,
+                implicit_tls=implicit,
+                protocol=protocol,
+                clock=app.clock,
+            )
+            doors.append(door)
+            announce(f"listening: {name} {door.address[0]}:{door.address[1]}")
+    return doors
+
+
+async def _until_signal() -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    await stopped.wait()
+
+
+def _no_core_dumps() -> None:
+    """What this process has in memory must not be written to a disk when it dies."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -113,7 +113,12 @@ class Officer:
         """
         place = home or Path(mkdtemp(prefix="officer", dir="/tmp"))
         request = KeyRequest(formataddr((name, address)), algorithm, created, expires)
-        started = programs.start(program, place, request)
+        try:
+            started = programs.start(program, place, request)
+        except Exception:
+            if home is None:
+                rmtree(place)
+            raise
         return cls(name, address, started, own_home=home is None)
 
     @property

@@ -38,6 +38,8 @@ _NOT_RUN: Final = 124
 # CIPHER_ALGO, WRONG_SECKEY, BAD_MPI, INV_KEYLEN, INV_VALUE, INV_OBJ, INV_DATA, BAD_DATA,
 # INV_LENGTH, DECRYPT_FAILED. Anything else, ENOMEM (32854) above all, is a fault on our side.
 _DAMAGED: Final = frozenset({4, 10, 12, 18, 30, 44, 55, 65, 79, 89, 139, 152})
+# Status lines that gpg gives once it has read something of a message.
+_READ: Final = ("ENC_TO", "BEGIN_DECRYPTION", "NODATA")
 _SMALL: Final = 1 << 20
 
 
@@ -195,10 +197,10 @@ class Keyring:
             return Undecryptable("the message's session key is damaged")
         if errors:
             return Unavailable(f"gpg-agent failed to open a session key (code {errors[-1]})")
-        named = {line[0] for line in answer.all("ENC_TO")}
-        if named & self._key_ids():
+        # NO_SECKEY is said of a key that we don't have, and of ours where the agent is not there.
+        if {line[0] for line in answer.all("NO_SECKEY")} & self._key_ids():
             return Unavailable("gpg-agent did not open a message to one of our keys")
-        if named or answer.has("BEGIN_DECRYPTION") or answer.has("NODATA"):
+        if answer.returncode == 0 or any(map(answer.has, _READ)):
             return Undecryptable("the message is not encrypted to a key of ours")
         return Unavailable(f"gpg failed (exit status {answer.returncode})")
 

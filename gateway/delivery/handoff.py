@@ -29,6 +29,8 @@ from gateway.errors import Unavailable, UsageError
 TEXT_LIMIT = 200
 _NOT_SHOWN = bytes(set(range(256)) - set(range(32, 127)))
 
+State = Literal["sent", "deferred", "refused"]
+
 
 @dataclass(frozen=True, slots=True)
 class Copy:
@@ -63,7 +65,7 @@ class Outcome:
     """
 
     id: int
-    state: Literal["sent", "deferred", "refused"]
+    state: State
     code: int | None
     text: str
     in_doubt: bool = False

@@ -68,7 +68,8 @@ def text_part(text: str) -> bytes:
     part = EmailMessage(policy=SMTP)
     part.set_content(text, cte="quoted-printable")
     del part["MIME-Version"]
-    return part.as_bytes().rstrip(b"\r\n")
+    # The last line keeps its own end: programs that show parts one after another don't join lines.
+    return part.as_bytes().rstrip(b"\r\n") + b"\r\n"
 
 
 def attachment(name: str, data: bytes) -> bytes:

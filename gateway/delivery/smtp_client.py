@@ -20,6 +20,7 @@ from gateway.delivery.handoff import (
     Lost,
     Outcome,
     Record,
+    State,
     Supply,
     one_line,
     share,
@@ -27,6 +28,7 @@ from gateway.delivery.handoff import (
 
 PATIENCE = 3  # so many connections in a row that carried no copy, and a lane gives up
 CHUNK = 256 * 1024  # bytes given to the transport at once, so that it never buffers more
+DATA, RSET = b"DATA\r\n", b"RSET\r\n"
 REPLY = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*?))?\r?\Z", re.DOTALL)
 REPLY_LIMIT = 64 * 1024  # bytes of one reply, all its lines
 
@@ -61,7 +63,9 @@ class Answer:
         return self.code >= 400
 
     def outcome(self, copy: Copy) -> Outcome:
-        state = "refused" if self.code >= 500 else "deferred" if self.code >= 400 else "sent"
+        state: State = "sent"
+        if self.negative:
+            state = "refused" if self.code >= 500 else "deferred"
         return Outcome(copy.id, state, self.code, self.text)
 
 
@@ -215,6 +219,8 @@ class Wire(asyncio.Protocol):
             timeouts = self._timeouts
             answer = await self._answer(timeouts.data if initiation else timeouts.command)
             if answer.negative:
+                if command == RSET:
+                    raise self.fail(f"unexpected reply: {answer.code} {answer.text}")
                 refusal = refusal or answer
                 if not self.pipelining:
                     break
@@ -248,13 +254,13 @@ class Wire(asyncio.Protocol):
                 self.fail("the mail server refused a copy before its end")
             return answer.outcome(copy)
         if premature or answer.code >= 300:
-            lost = self.fail(f"unexpected reply: {answer.code} {answer.text}")
-            return lost.deferred(copy, in_doubt=True)
+            protocol_error = self.fail(f"unexpected reply: {answer.code} {answer.text}")
+            return protocol_error.deferred(copy, in_doubt=True)
         return answer.outcome(copy)
 
     def _commands(self, copy: Copy) -> Iterator[bytes]:
         if self._unfinished:
-            yield b"RSET\r\n"
+            yield RSET
         size = f" SIZE={copy.size}" if b"SIZE" in self._extensions else ""  # RFC 1870 6
         utf8 = "" if (copy.sender + copy.recipient).isascii() else " SMTPUTF8"  # RFC 6531 3.4
         yield f"MAIL FROM:<{copy.sender}>{size}{utf8}\r\n".encode()
@@ -317,9 +323,6 @@ class Wire(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-DATA = b"DATA\r\n"
-
-
 def _chunks(parts: Iterable[bytes]) -> Iterator[bytes | memoryview]:
     """Small parts joined, large ones in slices that copy nothing."""
     joined: list[bytes] = []
@@ -347,11 +350,12 @@ async def open_wire(
     try:
         async with asyncio.timeout(timeouts.connect):
             await loop.create_connection(lambda: wire, host, port)
-    except OSError as error:  # TimeoutError too
-        raise Lost(f"cannot reach the mail server at {host}:{port}: {error}") from error
+    except (OSError, UnicodeError) as error:  # the latter for a name that no host can have
+        reason = str(error) or "timed out"
+        raise Lost(f"cannot reach the mail server at {host}:{port}: {reason}") from error
     try:
         await wire.greet(hostname, host, tls)
-    except OSError as error:  # ssl.SSLError too
+    except OSError as error:
         raise wire.fail(f"no TLS with the mail server at {host}:{port}: {error}") from error
     except BaseException:
         wire.abort()

@@ -202,7 +202,7 @@ class Dialogue(SMTP):
                 self.held = reader.held
         except Malformed as error:
             raise _Dismissed(Reply(550, "5.6.0", str(error))) from None
-        pass
+        self._wire.put_back(rest)
         return reader.fault or reader.message()
 
     def _greet(self, hostname: str, *, extended: bool) -> None:

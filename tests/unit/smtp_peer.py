@@ -87,8 +87,10 @@ def open_door(
             clock=lambda: NOW,
         )
         door = OpenDoor(asyncio.run_coroutine_threadsafe(opening, loop).result(10), loop)
-        yield door
-        door.close(0)
+        try:
+            yield door
+        finally:
+            door.close(0)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -556,6 +556,17 @@ def test_a_message_has_its_time_even_if_its_client_is_never_idle() -> None:
     assert mailbox.kept == []
 
 
+def test_a_slow_but_steady_client_is_not_idle() -> None:
+    with open_door(Mailbox(), Limits(idle_seconds=0.5)) as door, RawClient(door) as client:
+        client.greet()
+        client.begin_data()
+        for _ in range(10):
+            client.send(b"tick\r\n")
+            time.sleep(0.1)
+        client.send(b".\r\n")
+        assert client.reply() == str(ACCEPTED)
+
+
 def test_a_client_stalled_within_data_is_dismissed() -> None:
     mailbox = Mailbox()
     with open_door(mailbox, Limits(idle_seconds=0.3)) as door, RawClient(door) as client:
@@ -576,6 +587,7 @@ def test_a_slow_decision_is_not_idleness() -> None:
         time.sleep(0.6)
         mailbox.finish.set()
         assert client.reply() == str(ACCEPTED)
+        assert client.say("NOOP").startswith("250 ")
 
 
 def test_a_client_that_never_reads_is_dropped() -> None:

@@ -1,0 +1,29 @@
+# make demo   a throw-away gateway with five officers, started and shown (ONCE=1: ends by itself)
+# make test   everything: style, types, layers, tests
+# make bench  the cost of a copy, beside one gpg call a subscriber
+PYTHON ?= python3
+export PYTHON
+BIN = .venv/bin
+
+.PHONY: demo test bench check run-setup test-setup
+
+demo: run-setup
+	@$(BIN)/python -m contrib.demo $(if $(ONCE),--once)
+
+test: test-setup check
+	$(BIN)/python -m pytest
+
+check: test-setup
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --no-timing
+
+bench: test-setup
+	$(BIN)/python -m tests.bench
+
+run-setup:
+	@contrib/setup.sh run
+
+test-setup:
+	@contrib/setup.sh test

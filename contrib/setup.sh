@@ -1,0 +1,63 @@
+#!/bin/sh
+# Sets a Debian 12 machine up: contrib/setup.sh run|test
+# Debian's packages are installed where that is allowed (root, or sudo without a password), Python's
+# go into .venv. Says what to install where it can't; harmless when all is there.
+set -eu
+cd "$(dirname "$0")/.."
+goal=${1:-run}
+python=${PYTHON:-python3}
+
+say() { printf '%s\n' "$*" >&2; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then sudo -n "$@"
+    else return 1
+    fi
+}
+
+# apt_install WHAT_FOR PACKAGE...
+apt_install() {
+    what_for=$1; shift
+    say "Installing with apt, $what_for: $*"
+    command -v apt-get >/dev/null 2>&1 || return 1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@" \
+        >/dev/null 2>&1 && return 0
+    as_root apt-get -q update >/dev/null 2>&1 || return 1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@" \
+        >/dev/null
+}
+
+if ! command -v "$python" >/dev/null 2>&1 ||
+    ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    say "Python 3.11 or later is needed: install it, or name it: make PYTHON=/path/to/python3"
+    exit 1
+fi
+if ! command -v gpg >/dev/null 2>&1 || ! command -v gpgconf >/dev/null 2>&1; then
+    apt_install "the keeper of the gateway's keys" gnupg ||
+        { say "GnuPG 2.2 or later is needed. As root: apt-get install gnupg"; exit 1; }
+fi
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    apt_install "for .venv" python3-venv ||
+        { say "Python's venv is needed. As root: apt-get install python3-venv"; exit 1; }
+fi
+if [ "$goal" = test ]; then
+    wanted=
+    command -v sq >/dev/null 2>&1 || wanted="$wanted sq"
+    command -v rnp >/dev/null 2>&1 || wanted="$wanted rnp"
+    [ -x /usr/sbin/smtp-sink ] || wanted="$wanted postfix"
+    # shellcheck disable=SC2086  # a list of words
+    if [ -n "$wanted" ] && ! apt_install "other programs to test with" $wanted; then
+        say "Tests with other programs will be skipped. As root: apt-get install$wanted"
+    fi
+fi
+
+stamp=.venv/installed-$goal
+if [ ! -e "$stamp" ] || [ setup.cfg -nt "$stamp" ]; then
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    extra=
+    [ "$goal" = test ] && extra='[test]'
+    say "Installing Python packages into .venv"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".$extra"
+    touch "$stamp"
+fi

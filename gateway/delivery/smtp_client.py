@@ -74,7 +74,7 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, timeouts: Timeouts) -> None:
         self.lost: Lost | None = None
-        self.served = 0  # transactions that the server answered and outlived
+        self.served = 0  # copies that the server took or refused
         self.pipelining = False
         self._timeouts = timeouts
         self._extensions: dict[bytes, bytes] = {}
@@ -235,6 +235,7 @@ class Wire(asyncio.Protocol):
             await self._answer(self._timeouts.end)
         else:
             self._unfinished = True
+        self.served += 1
         return refusal.outcome(copy)
 
     async def finish(self, copy: Copy, following: Copy | None) -> Outcome:
@@ -249,13 +250,12 @@ class Wire(asyncio.Protocol):
             answer = await self._answer(self._timeouts.end)
         except Lost as lost:
             return lost.deferred(copy, in_doubt=lost.code is None)
-        if answer.negative:
-            if premature:  # the rest of the content would be taken for commands
-                self.fail("the mail server refused a copy before its end")
-            return answer.outcome(copy)
-        if premature or answer.code >= 300:
+        if not answer.negative and (premature or answer.code >= 300):
             protocol_error = self.fail(f"unexpected reply: {answer.code} {answer.text}")
             return protocol_error.deferred(copy, in_doubt=True)
+        if premature:  # the rest of the content would be taken for commands
+            self.fail("the mail server refused a copy before its end")
+        self.served += 1
         return answer.outcome(copy)
 
     def _commands(self, copy: Copy) -> Iterator[bytes]:
@@ -485,6 +485,5 @@ class _Lane:
             await self._commit(outcome)
             if wire.lost:
                 raise wire.lost
-            wire.served += 1
             if self._copy is None:
                 self._copy = await self._supply.take()

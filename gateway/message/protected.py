@@ -95,7 +95,9 @@ def content_only(payload: bytes) -> bytes:
     for parameter in ("hp", "protected-headers"):
         fields.del_param(parameter)
     lines = [
-        _line(name, str(value)) for name, value in fields.items() if name.lower() in _CONTENT_FIELDS
+        _line(name.title(), str(value))
+        for name, value in fields.items()
+        if name.lower() in _CONTENT_FIELDS
     ]
     return "".join(lines).encode("utf-8", "surrogateescape") + b"\r\n" + entity.body
 

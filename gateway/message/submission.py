@@ -134,7 +134,8 @@ def first_lines(payload: bytes, count: int = 2, width: int = 200) -> str:
     except Malformed:
         return ""
     written = (line.strip() for line in first[:10_000].splitlines())
-    lines = [line[:width] for line in written if line]
+    # A quotation's marking is that of the posting quoted.
+    lines = [line[:width] for line in written if line and not line.startswith(">")]
     return "\n".join(lines[:count])
 
 

@@ -18,8 +18,8 @@ from gateway.crypto.certificate import (
     Verified,
     admission_faults,
     admit,
-    encrypts_until,
     encryption_fault,
+    encrypts_until,
     examine,
     read,
     strip,
@@ -65,6 +65,7 @@ class Home:
         self,
         *options: str,
         algorithm: str = "ed25519",
+        use: str = "sign",
         encryption: str | None = "cv25519",
         expires: str = "never",
         subkey_expires: str = "never",
@@ -73,7 +74,7 @@ class Home:
         """A new key's fingerprint. expires: as gpg takes it, "30d"."""
         self.made += 1
         user_id = f"Officer {self.made} <officer{self.made}@customs.example>"
-        self.gpg(*options, "--quick-gen-key", user_id, algorithm, "sign", expires, at=at)
+        self.gpg(*options, "--quick-gen-key", user_id, algorithm, use, expires, at=at)
         fingerprint = self.fingerprints(user_id)[0]
         if encryption:
             self.add(fingerprint, encryption, "encr", subkey_expires, *options, at=at)
@@ -166,7 +167,7 @@ def test_a_certificate_of_gpg(home: Home) -> None:
         fingerprint[-16:],
         home.fingerprints(fingerprint)[1],
     )
-    assert not (certificate.revoked or primary.revoked or subkey.revoked)
+    assert not any((certificate.revoked, primary.revoked, subkey.revoked))
 
 
 def test_a_certificate_of_version_6() -> None:
@@ -215,8 +216,8 @@ def test_armored_and_binary_are_the_same() -> None:
         (public(made("ana")) + frame(SEIPD, b"x"), "not a certificate"),
         (public(made("ana")) + frame(USER_ID, b"Ana") * 200, "too many"),
         (bytes((1 << 20) + 1), "larger than 1 MB"),
-        (frame(PUBLIC_KEY, b""), ""),
-        (frame(PUBLIC_KEY, b"\x04" + bytes(20)), ""),
+        (frame(PUBLIC_KEY, b""), r"\w"),
+        (frame(PUBLIC_KEY, b"\x04" + bytes(20)), r"\w"),
         (pieces(public(made("ana")))[0], "no self-signature"),
     ],
 )
@@ -227,12 +228,13 @@ def test_what_is_not_one_public_certificate(data: bytes, word: str) -> None:
 
 def later_and_longer(signature: bytes) -> bytes:
     """A self-signature with its time a year later and the key's life ten times as long, forged."""
-    content = body(signature, next(packets(signature)))
-    time, life = content.index(b"\x05\x02"), content.index(b"\x05\x09")
-    for offset, change in ((time, lambda n: n + 31536000), (life, lambda n: n * 10)):
-        number = change(int.from_bytes(content[offset + 2 : offset + 6], "big"))
-        content = content[: offset + 2] + number.to_bytes(4, "big") + content[offset + 6 :]
-    return frame(SIGNATURE, content)
+    content = bytearray(body(signature, next(packets(signature))))
+    time, life = content.index(b"\x05\x02") + 2, content.index(b"\x05\x09") + 2
+    created = int.from_bytes(content[time : time + 4], "big")
+    content[time : time + 4] = (created + 31536000).to_bytes(4, "big")
+    seconds = int.from_bytes(content[life : life + 4], "big")
+    content[life : life + 4] = (seconds * 10).to_bytes(4, "big")
+    return frame(SIGNATURE, bytes(content))
 
 
 @pytest.mark.parametrize("place", [2, 4])
@@ -323,7 +325,7 @@ def test_an_expired_encryption_key_that_was_replaced(home: Home) -> None:
 
 
 def test_an_expired_signing_key(home: Home) -> None:
-    fingerprint = home.key(algorithm="ed25519/cert", at=LONG_AGO)
+    fingerprint = home.key(use="cert", at=LONG_AGO)
     home.add(fingerprint, "ed25519", "sign", "30d", at=LONG_AGO)
     certificate = read(home.certificate(fingerprint))
     assert admission_faults(certificate, LONG_AGO + DAY) == ()
@@ -447,7 +449,7 @@ def test_an_expired_key_can_not_backdate(home: Home) -> None:
 
 
 def test_an_expired_subkey_can_not_backdate(home: Home) -> None:
-    fingerprint = home.key(algorithm="ed25519/cert", at=LONG_AGO)
+    fingerprint = home.key(use="cert", at=LONG_AGO)
     home.add(fingerprint, "ed25519", "sign", "30d", at=LONG_AGO)
     signature = detached(
         home.gpg("-u", fingerprint, "--detach-sign", data=BODY, at=LONG_AGO + DAY)
@@ -466,7 +468,7 @@ def test_a_key_revoked_since_does_not_count(home: Home) -> None:
 
 
 def test_a_subkey_revoked_since_does_not_count(home: Home) -> None:
-    fingerprint = home.key(algorithm="ed25519/cert", encryption=None)
+    fingerprint = home.key(use="cert", encryption=None)
     home.add(fingerprint, "ed25519", "sign", "never")
     signature = home.sign(fingerprint)
     assert verify(BODY, signature, [read(home.certificate(fingerprint))], NOW, MINUTES)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import ipaddress
+import os
 import shutil
 import socket
 import ssl
@@ -11,11 +14,17 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from gateway.delivery.handoff import Copy, Outcome, parse
 from gateway.delivery.smtp_client import SmtpHandoff, Timeouts
+from gateway.errors import UsageError
 
 SMTP_SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 EHLO = "250-sink.example\r\n250-PIPELINING\r\n250-SIZE 20000000\r\n250 SMTPUTF8"
@@ -27,7 +36,7 @@ HEAD = b"From: ENVIRONET Waste <waste@lists.example>\r\nSubject: [Waste] ...\r\n
 def copy(number: int, recipient: str = "", body: bytes = b"wcBMA9\r\n" * 200) -> Copy:
     sender = f"bounce+{number}@lists.example"
     parts = (HEAD, b"X-Copy: %d\r\n" % number, body)
-    assert not any(line.startswith(b".") for part in parts for line in part.split(b"\r\n")[:50])
+    assert b"\n." not in b"".join(parts)
     return Copy(
         number, sender, recipient or f"m{number}@customs.example", parts, sum(map(len, parts))
     )
@@ -534,14 +543,96 @@ def test_a_large_tail_shared_by_all_copies_is_not_copied() -> None:
         sink = Sink()
         sink.keep = False
         async with serving(sink) as handoff:
+            given = [copy(number, body=tail) for number in range(1, 9)]
             tracemalloc.start()
-            outcomes = await hand(sink, handoff, [copy(n, body=tail) for n in range(1, 9)])
+            outcomes = await hand(sink, handoff, given)
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
         assert set(states(outcomes).values()) == {"sent"}
         assert peak < 6_000_000, "four connections, each with one chunk and what the sink holds"
 
     asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with a key and a self-signed certificate for 127.0.0.1."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sink.example")])
+    now = datetime.datetime.now(datetime.UTC)
+    built = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path_factory.mktemp("tls") / "sink.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + built.public_bytes(serialization.Encoding.PEM)
+    )
+    return file
+
+
+@pytest.mark.parametrize("case", ["good", "not trusted", "not offered"])
+def test_starttls(case: str, certificate: Path) -> None:
+    sink = Sink(ehlo=EHLO + ("" if case == "not offered" else "\r\n250 STARTTLS"))
+    sink.ehlo = sink.ehlo.replace("250 SMTPUTF8\r\n", "250-SMTPUTF8\r\n")
+    sink.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    sink.tls.load_cert_chain(certificate)
+    trust = ssl.create_default_context(cafile=None if case == "not trusted" else certificate)
+
+    async def main() -> dict[int, Outcome]:
+        async with serving(sink, 2, tls=trust) as handoff:
+            given = [*copies(5), copy(6, body=b"wcBMA9TqVx0mNfYkAQf+Lh0w\r\n" * 40_000)]
+            return await hand(sink, handoff, given)
+
+    outcomes = asyncio.run(main())
+    assert {one.state for one in outcomes.values()} == {"sent" if case == "good" else "deferred"}
+    assert not any(line.startswith("MAIL") for line in sink.lines) or case == "good"
+    assert "TLS" in outcomes[1].text or case == "good"
+
+
+def test_endless_reply_is_cut_off() -> None:
+    sink = Sink({"EHLO": "\r\n".join(["250-more and more and more"] * 4000)})
+    outcomes = run(sink, copies(3))
+    assert set(states(outcomes).values()) == {"deferred"}
+    assert outcomes[1].text == "the mail server's reply has no end"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "",
+        "smtp:",
+        "smtp://",
+        "smtp://:25",
+        "smtp://mail.example:none",
+        "smtp://mail.example:99999",
+        "smtp://ana@mail.example",
+        "smtp://mail.example/path",
+        "smtp://mail.example?tls=1",
+        "lmtp://mail.example",
+        "mail.example:25",
+        "maildir:",
+    ],
+)
+def test_a_setting_that_names_no_way_out(setting: str) -> None:
+    with pytest.raises(UsageError, match="cannot deliver to"):
+        parse(setting, "lists.example")
+
+
+@pytest.mark.parametrize("hostname", ["", "lists example", "lists.example\r\nMAIL", "bjö.example"])
+def test_a_host_name_fit_for_ehlo(hostname: str) -> None:
+    with pytest.raises(UsageError, match="host name"):
+        parse("smtp://127.0.0.1", hostname)
 
 
 @contextmanager
@@ -551,13 +642,15 @@ def smtp_sink(*options: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with subprocess.Popen([SMTP_SINK, *options, f"127.0.0.1:{port}", "100"]) as process:
+    user = ("-u", "nobody") if os.geteuid() == 0 else ()  # it refuses to work as root
+    with subprocess.Popen([SMTP_SINK, *user, *options, f"127.0.0.1:{port}", "100"]) as process:
         try:
             for _ in range(100):
                 with socket.socket() as trial:
                     if trial.connect_ex(("127.0.0.1", port)) == 0:
                         break
                 time.sleep(0.02)
+            assert process.poll() is None
             yield f"smtp://127.0.0.1:{port}"
         finally:
             process.kill()

@@ -68,6 +68,13 @@ def outer(one_pass: bytes) -> bytes:
     return one_pass[:-1] + b"\x00"
 
 
+def start(program: str, folder: str) -> programs.Program:
+    try:
+        return programs.start(program, Path(folder), programs.KeyRequest("ana@customs.example"))
+    except programs.ProgramMissing as missing:
+        pytest.skip(str(missing))
+
+
 def made_by_owner(signature: bytes, key: pysequoia.Tsk) -> bool:
     cert = key.extract_certificate()
     try:
@@ -126,10 +133,7 @@ def test_detached_signatures_of_gpg(home: Path) -> None:
 @pytest.mark.parametrize("program", ["sq", "rnp"])
 def test_what_other_programs_write(program: str) -> None:
     with TemporaryDirectory(prefix="g", dir="/tmp") as folder:
-        try:
-            signer = programs.start(program, Path(folder), programs.KeyRequest("ana@x.example"))
-        except programs.ProgramMissing as missing:
-            pytest.skip(str(missing))
+        signer = start(program, folder)
         opened = open_message(dearmor(signer.sign(TEXT_BODY, "inline")), LIMIT)
         assert opened.body == TEXT_BODY
         assert [each.type for each in map(signature_facts, opened.signatures)] == [BINARY]
@@ -235,11 +239,14 @@ def test_facts_of_a_version_6_signature() -> None:
 def test_intended_recipients_are_told(home: Path) -> None:
     options = ("--passphrase", "", "--quick-gen-key", "wildlife@environet.example")
     programs.gpg(home, *options, "future-default")
-    ours = pysequoia.Cert.from_bytes(programs.gpg(home, "--export", "wildlife@environet.example"))
-    message = pysequoia.encrypt(TEXT_BODY, [ours], ALICE.signer(), armor=False)
-    inner = programs.gpg(home, "--unwrap", "--decrypt", data=message)
-    facts = signature_facts(open_message(inner, LIMIT).signatures[0])
-    assert facts.intended_recipients == (ours.fingerprint.upper(),)
+    ours = programs.gpg(home, "--export", "wildlife@environet.example")
+    with TemporaryDirectory(prefix="g", dir="/tmp") as folder:
+        signer = start("sq", folder)
+        message = signer.encrypt(TEXT_BODY, [ours], sign=True)
+    opened = open_message(programs.gpg(home, "--unwrap", "--decrypt", data=message), LIMIT)
+    assert opened.body == TEXT_BODY
+    facts = signature_facts(opened.signatures[0])
+    assert facts.intended_recipients == (programs.fingerprint(ours),)
 
 
 def rebuilt(signature: bytes, unhashed: bytes, check: bytes = b"") -> bytes:

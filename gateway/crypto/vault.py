@@ -31,6 +31,7 @@ class Vault:
         self._ciphers = {number: AESGCM(key) for number, key in keys.items()}
         self._newest = max(keys)
         self._hash_root = keys[min(keys)]
+        self._subkeys: dict[str, bytes] = {}
 
     def seal(self, identity: str, value: bytes) -> bytes:
         """Key id (4 bytes) | nonce (12) | ciphertext and tag. `identity` names the row and field:
@@ -55,8 +56,11 @@ class Vault:
         return hmac.new(self._subkey(purpose), value.encode(), sha256).hexdigest()
 
     def _subkey(self, purpose: str) -> bytes:
-        info = b"environet keyed hash: " + purpose.encode()
-        return HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(self._hash_root)
+        if purpose not in self._subkeys:
+            info = b"environet keyed hash: " + purpose.encode()
+            made = HKDF(SHA256(), KEY_BYTES, salt=None, info=info).derive(self._hash_root)
+            self._subkeys[purpose] = made
+        return self._subkeys[purpose]
 
 
 def new_key() -> bytes:

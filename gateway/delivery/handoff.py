@@ -19,7 +19,7 @@ from collections.abc import (
 )
 from contextlib import aclosing
 from dataclasses import dataclass
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
@@ -71,11 +71,8 @@ class Outcome:
     in_doubt: bool = False
 
 
-Record = (
-    Callable[[Sequence[Outcome]], Awaitable[None]]
-    # A plain function is called in the event loop, as a commit is shorter than a thread's round.
-    | Callable[[Sequence[Outcome]], None]
-)
+# A plain function is called in a thread, one call at a time: more outcomes gather meanwhile.
+Record = Callable[[Sequence[Outcome]], Awaitable[None]] | Callable[[Sequence[Outcome]], None]
 Copies = AsyncIterable[Copy] | Iterable[Copy]
 
 
@@ -244,9 +241,7 @@ class GroupCommit:
             self._waiting.clear()
             error: Exception | None = None
             try:
-                result = self._record([outcome for outcome, _ in group])
-                if isawaitable(result):
-                    await result
+                await self._call([outcome for outcome, _ in group])
             except Exception as failure:
                 error = failure
             for _, recorded in group:
@@ -257,6 +252,20 @@ class GroupCommit:
                 else:
                     recorded.set_exception(error)
         self._commits = None
+
+    async def _call(self, outcomes: Sequence[Outcome]) -> None:
+        if iscoroutinefunction(self._record):
+            await self._record(outcomes)
+            return
+        loop = asyncio.get_running_loop()
+        result = await loop.run_in_executor(None, self._record, outcomes)
+        if isawaitable(result):
+            await result
+
+    async def settle(self) -> None:
+        """Wait for the call under way, which can't be taken back."""
+        if self._commits:
+            await asyncio.wait([self._commits])
 
 
 Lane = Callable[[Supply, GroupCommit], Awaitable[Lost | None]]
@@ -291,3 +300,4 @@ async def share(copies: Copies, record: Record, lane: Lane, lanes: int) -> None:
         await supply.close()
     finally:
         supply.stop()
+        await commit.settle()

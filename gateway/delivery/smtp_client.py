@@ -141,7 +141,7 @@ class Wire(asyncio.Protocol):
 
     def use(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        transport.set_write_buffer_limits(0)
+        transport.set_write_buffer_limits(high=1, low=0)  # with 0, TLS would pause for ever
 
     async def _hello(self, hostname: str) -> None:
         self._transport.write(f"EHLO {hostname}\r\n".encode())

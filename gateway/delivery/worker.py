@@ -216,8 +216,8 @@ class Worker:
     def _record(self, results: Sequence[Result]) -> None:
         if not results:
             return
-        with self._app.database.transaction() as session:
-            outbox.record(session, self._name, results)
+        with self._app.database.quick_transaction() as connection:
+            outbox.record(connection, self._name, results)
         for one in results:
             if one.state is not Delivery.SENT:
                 log.warning("outbox %d: %s, %s", one.id, one.state, one.reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.header import Header, decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -88,7 +89,7 @@ def decoded(value: str) -> str:
     unfolded = re.sub(r"\s*[\r\n]+\s*", " ", value)
     try:
         text = str(make_header(decode_header(unfolded)))
-    except (LookupError, ValueError):
+    except (LookupError, ValueError, MessageError):
         text = unfolded
     return text.encode("utf-8", "replace").decode("utf-8", "replace").strip()
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Engine, Enum, MetaData, create_engine, event
+from sqlalchemy import Connection, DateTime, Dialect, Engine, Enum, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -90,6 +90,20 @@ class Database:
             with self._sessions() as session:
                 session.connection(execution_options={"reading": True})
                 yield session
+        except DBAPIError as error:
+            if _is_outage(error):
+                raise Unavailable(f"database: {type(error.orig).__name__}") from error
+            raise
+
+    @contextmanager
+    def quick_transaction(self) -> Iterator[Connection]:
+        """A transaction without the session's identity map, for statements run thousands of times.
+
+        Raises Unavailable as `transaction` does.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
         except DBAPIError as error:
             if _is_outage(error):
                 raise Unavailable(f"database: {type(error.orig).__name__}") from error

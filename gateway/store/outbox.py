@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from sqlalchemy import (
     CheckConstraint,
+    Connection,
     ForeignKey,
     Index,
     UniqueConstraint,
@@ -238,9 +239,9 @@ _RECORD = (
 )
 
 
-def record(session: Session, owner: str, results: Sequence[Result]) -> None:
-    """Write down what became of leased entries."""
-    session.connection().execute(
+def record(connection: Connection, owner: str, results: Sequence[Result]) -> None:
+    """Write down what became of leased entries. Run for every few copies, so without a session."""
+    connection.execute(
         _RECORD,
         [
             {

@@ -278,6 +278,16 @@ def test_a_revoked_user_id_is_not_shown(home: Home) -> None:
     assert certificate.user_ids == (f"Officer {home.made} <officer{home.made}@customs.example>",)
 
 
+def test_others_certifications_bring_no_user_id_back(home: Home) -> None:
+    fingerprint, other = home.key(at=LONG_AGO), home.key()
+    home.gpg("--quick-add-uid", fingerprint, "Ana <ana@customs.example>", at=LONG_AGO + DAY)
+    home.gpg("-u", other, "--yes", "--quick-sign-key", fingerprint, at=NOW + DAY)
+    home.gpg("--quick-revoke-uid", fingerprint, "Ana <ana@customs.example>")
+    data = home.certificate(fingerprint)
+    assert tags(data).count(SIGNATURE) == 6
+    assert len(read(data).user_ids) == 1
+
+
 # Admitting
 
 

@@ -100,7 +100,8 @@ class Sink:
             raise ConnectionResetError
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        mail, recipient, done, buffer = False, "", [], b""
+        mail, recipient, buffer = False, "", b""
+        done: list[str] = []
         await self._say(writer, self._reply("CONNECT", "220 sink.example ESMTP"))
         while True:
             while b"\r\n" not in buffer:
@@ -273,7 +274,7 @@ def test_content_and_next_commands_travel_together() -> None:
 
 # What one copy of three meets, and what becomes of it; the other two are always sent.
 BAD = "m2@customs.example"
-REPLIES = {
+REPLIES: dict[str, tuple[dict[str, str | list[str]], str, int]] = {
     "MAIL 451": ({"MAIL FROM:<bounce+2@": "451 4.3.0 later"}, "deferred", 451),
     "MAIL 452": ({"MAIL FROM:<bounce+2@": "452 4.3.1 no room"}, "deferred", 452),
     "MAIL 550": ({"MAIL FROM:<bounce+2@": "550 5.7.1 no"}, "refused", 550),

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import stat
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -248,6 +249,13 @@ def test_to_somebody_else(keyring: Keyring, own: Keyring, option: str) -> None:
         keyring.unwrap(gpg(own.home, option, LIST, "--encrypt", data=TEXT), LIMIT)
 
 
+def test_one_that_opens_after_one_that_does_not(keyring: Keyring, own: Keyring) -> None:
+    """gpg says DECRYPTION_OKAY and GOODMDC of the second; its exit status tells."""
+    for first in (encrypted(own, TEXT), encrypted(keyring, TEXT, "--rfc2440", "--disable-mdc")):
+        with pytest.raises(Undecryptable):
+            keyring.unwrap(first + encrypted(keyring, TEXT), LIMIT)
+
+
 def test_by_passphrase_alone(keyring: Keyring) -> None:
     secret = ["--passphrase", "x", "--pinentry-mode", "loopback", "--symmetric"]
     with pytest.raises(Undecryptable):
@@ -312,11 +320,13 @@ def test_agent_that_hangs(own: Keyring) -> None:
     assert impatient.unwrap(message, LIMIT)
     pid = agent_pid(own)
     os.kill(pid, signal.SIGSTOP)
+    begun = time.monotonic()
     try:
         with pytest.raises(Unavailable, match="124"):
             impatient.unwrap(message, LIMIT)
         with pytest.raises(Unavailable):
             impatient.sign(TEXT, "0" * 40)
+        assert time.monotonic() - begun < 3
     finally:
         os.kill(pid, signal.SIGCONT)
     assert impatient.unwrap(message, LIMIT)

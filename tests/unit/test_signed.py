@@ -297,21 +297,27 @@ def test_a_broken_signature_is_malformed(packet: bytes) -> None:
         signature_facts(packet)
 
 
+def bare(hashed: bytes, unhashed: bytes, made: bytes = b"\x00\x01\x01" * 2) -> bytes:
+    """A version 4 EdDSA signature with SHA-512 that is well-formed and of nobody."""
+    areas = b"".join(len(each).to_bytes(2, "big") + each for each in (hashed, unhashed))
+    return frame(SIGNATURE, b"\x04\x00\x16\x0a" + areas + b"\x00\x00" + made)
+
+
 def test_only_the_hashed_area_tells_the_time() -> None:
-    made = b"\x00" * 2 + b"\x00\x01\x01" * 2
     early = b"\x05\x02" + (86400).to_bytes(4, "big")
-    head = b"\x04\x00\x16\x0a"
-
-    def signature(hashed: bytes, unhashed: bytes) -> bytes:
-        areas = b"".join(len(each).to_bytes(2, "big") + each for each in (hashed, unhashed))
-        return frame(SIGNATURE, head + areas + made)
-
-    assert signature_facts(signature(early, b"")).created == datetime(1970, 1, 2, tzinfo=UTC)
-    assert signature_facts(signature(b"", early)).created is None
-    digest = sha256(head + b"\x00\x06" + early + made[2:]).hexdigest()
-    assert signature_facts(signature(early, b"")).digest == digest
+    facts = signature_facts(bare(early, b""))
+    assert facts.created == datetime(1970, 1, 2, tzinfo=UTC)
+    assert signature_facts(bare(b"", early)).created is None
+    signed = b"\x04\x00\x16\x0a\x00\x06" + early + b"\x00\x01\x01" * 2
+    assert facts.digest == sha256(signed).hexdigest()
     with pytest.raises(Malformed, match="creation time"):
-        signature_facts(signature(early * 2, b""))
+        signature_facts(bare(early * 2, b""))
+
+
+@pytest.mark.parametrize("number", [b"\x00\x02\x01", b"\x00\x09\x00\x01", b"\x00\x01\x03"])
+def test_a_number_has_one_spelling(number: bytes) -> None:
+    with pytest.raises(Malformed, match="badly written"):
+        signature_facts(bare(b"", b"", b"\x00\x01\x01" + number))
 
 
 def test_detached_is_signatures_alone() -> None:

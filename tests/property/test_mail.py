@@ -1,0 +1,87 @@
+"""Any bytes are read, or fail cleanly."""
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.errors import Malformed, Undecryptable
+from gateway.message import address, entity, marking, pgpmime, protected, thread
+from gateway.posting.opening import open_mail
+
+LIMIT = 1 << 20
+
+mime_words = st.sampled_from(
+    [
+        b"Content-Type: multipart/encrypted; protocol=application/pgp-encrypted; boundary=b\r\n",
+        b"Content-Type: multipart/signed; protocol=application/pgp-signature; boundary=b\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n",
+        b"Content-Type: text/plain; charset=x-none; protected-headers=v1\r\n",
+        b"Content-Type: application/pgp-encrypted\r\n",
+        b"Content-Transfer-Encoding: base64\r\n",
+        b"Subject: =?utf-8?q?=FF?= =?nope?b?x?=\r\n",
+        b"References: <a@b> <\r\n c@d>\r\n",
+        b"\r\n", b"\n", b"--b\r\n", b"--b--\r\n", b"--b", b"Version: 1\r\n", b"\x00\xff",
+        b"-----BEGIN PGP MESSAGE-----\r\n", b"-----END PGP MESSAGE-----\r\n",
+        b"-----BEGIN PGP SIGNED MESSAGE-----\r\n", b"-----BEGIN PGP SIGNATURE-----\r\n",
+        b"-----END PGP SIGNATURE-----", b"wcE=\r\n", b"=abcd\r\n", b"text",
+    ]
+)  # fmt: skip
+mails = st.binary(max_size=200) | st.lists(mime_words, max_size=30).map(b"".join)
+
+
+def no_key(message: bytes, limit: int) -> bytes:
+    raise Undecryptable("no secret key")
+
+
+@given(mails)
+@example(
+    b"Content-Type: text/plain\r\n\r\n-----BEGIN PGP SIGNED MESSAGE-----\n\n-----BEGIN PGP SIGNATURE-----"
+)
+def test_any_mail_is_opened_or_judged_not_to_be_signed(raw: bytes) -> None:
+    opening = open_mail(entity.read(raw), no_key, LIMIT)
+    assert (opening.content is None) == (opening.source is None)
+
+
+@given(mails)
+def test_any_entity_is_read(raw: bytes) -> None:
+    found = entity.read(raw)
+    protected.fields_of(found)
+    protected.content_only(raw)
+    for read in (found.parts, lambda: pgpmime.decoded_body(found), lambda: pgpmime.signed(found)):
+        try:
+            read()
+        except Malformed:
+            pass
+
+
+@given(st.lists(st.binary(max_size=60).filter(lambda part: b"--b" not in part), max_size=8))
+def test_parts_come_back_as_they_were_put_in(parts: list[bytes]) -> None:
+    body = b"".join(b"--bound\r\n" + part + b"\r\n" for part in parts) + b"--bound--\r\n"
+    raw = b"Content-Type: multipart/mixed; boundary=bound\r\n\r\n" + body
+    assert entity.read(raw).parts() == parts
+
+
+@given(st.text())
+def test_a_normal_address_is_its_own_normal_form(text: str) -> None:
+    normal = address.normalise(text)
+    assert normal is None or address.normalise(normal) == normal
+
+
+@given(st.text())
+def test_a_plain_text_is_one_visible_line(text: str) -> None:
+    plain = thread.plain(text)
+    assert plain == thread.plain(plain)
+    assert "\n" not in plain
+    assert "\u202e" not in plain
+
+
+@given(st.text())
+def test_a_field_is_never_more_than_one(text: str) -> None:
+    made = entity.encoded_field("Subject", text)
+    lines = made.removesuffix(b"\r\n").split(b"\r\n")
+    assert all(line.startswith((b" ", b"\t")) for line in lines[1:])
+    assert b"\n" not in made.replace(b"\r\n", b"")
+
+
+@given(st.text())
+def test_a_marking_is_always_found(text: str) -> None:
+    assert marking.find(text).marking in marking.Marking

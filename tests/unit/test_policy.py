@@ -1,0 +1,69 @@
+"""The policy table: each rule, what comes before what, and that it always decides."""
+
+from dataclasses import fields, replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.posting.notice import REASONS
+from gateway.posting.policy import POLICY, Action, Facts, decide
+
+GOOD = Facts(encrypted=True, author_known=True, signature_window=timedelta(days=7))
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "action"),
+    [
+        ({}, "accept", Action.ACCEPT),
+        ({"robot": True}, "robot", Action.DISCARD),
+        ({"encrypted": False}, "not-encrypted", Action.REFUSE),
+        ({"encrypted": False, "signed_only_allowed": True}, "accept", Action.ACCEPT),
+        ({"author_known": False}, "no-good-signature", Action.REFUSE),
+        ({"names_other_list": True}, "signed-for-another-list", Action.REFUSE),
+        ({"seen_elsewhere": True, "seen_on_this_list": True}, "retry", Action.IGNORE),
+        ({"seen_elsewhere": True}, "replay", Action.REFUSE),
+        ({"seen_elsewhere": True, "named_for_this_list": True}, "accept", Action.ACCEPT),
+        ({"red": True}, "red", Action.REFUSE),
+        ({"malformed_marking": True}, "malformed-marking", Action.HOLD),
+        ({"names_strangers_only": True}, "signed-for-others", Action.HOLD),
+        ({"signature_age": timedelta(days=8)}, "signature-age", Action.HOLD),
+        ({"over_rate": True}, "rate", Action.HOLD),
+        ({"list_moderated": True}, "moderated-list", Action.HOLD),
+        ({"author_moderated": True}, "new-member", Action.HOLD),
+    ],
+)
+def test_each_rule(change: dict[str, object], rule: str, action: Action) -> None:
+    decided = decide(replace(GOOD, **change))  # type: ignore[arg-type]
+    assert (decided.name, decided.action) == (rule, action)
+
+
+def test_a_cross_posting_to_a_moderated_list_is_held() -> None:
+    facts = replace(GOOD, seen_elsewhere=True, named_for_this_list=True, list_moderated=True)
+    assert decide(facts).action is Action.HOLD
+
+
+booleans = {one.name: st.booleans() for one in fields(Facts) if one.type == "bool"}
+
+
+@given(
+    st.builds(Facts, **booleans, signature_age=st.timedeltas(), signature_window=st.timedeltas())
+)
+def test_it_always_decides_and_takes_nobody_unknown(facts: Facts) -> None:
+    rule = decide(facts)
+    assert rule in POLICY
+    assert rule.action in (Action.REFUSE, Action.DISCARD) or facts.author_known
+    assert rule.action is not Action.ACCEPT or facts.encrypted or facts.signed_only_allowed
+
+
+def test_every_refusal_has_a_permanent_reply_and_strangers_get_one_text() -> None:
+    for rule in POLICY:
+        assert (rule.reply is not None) == (rule.action is Action.REFUSE)
+        assert rule.reply is None or 500 <= rule.reply.code < 600
+    assert len({rule.name for rule in POLICY}) == len(POLICY)
+
+
+def test_every_rule_that_an_author_may_hear_of_has_its_words() -> None:
+    told = {rule.name for rule in POLICY if rule.action in (Action.HOLD, Action.REFUSE)}
+    assert set(REASONS) == told

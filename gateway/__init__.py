@@ -1,1 +1,1 @@
-"""ENVIRONET: a secure mailing-list gateway for a closed group. docs/mail-flow.md shows a mail's way."""
+"""ENVIRONET: a secure mailing-list gateway for a closed group. See docs/mail-flow.md."""

@@ -1,4 +1,4 @@
-"""Settings: environet.toml, overridden by ENVIRONET_SECTION_NAME variables, checked whole at the start.
+"""Settings: environet.toml, overridden by ENVIRONET_SECTION_NAME, checked whole at the start.
 
 This file is the one place where a setting is named, described and given its default; the commented
 environet.toml that `init` writes and docs/settings.md are made from it.

@@ -1,4 +1,4 @@
-"""Named failures and SMTP replies. What an error says is safe to show: never content, never a secret."""
+"""Named failures and SMTP replies. What an error says is safe to show: never content."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Undecryptable(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """A fault on our side (agent, database, disk). Temporary: the sender's server keeps the mail."""
+    """A fault on our side (agent, database, disk). Temporary: the sender keeps the mail."""
 
 
 class UsageError(GatewayError):

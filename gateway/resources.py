@@ -21,7 +21,7 @@ def migrations() -> Path:
 
 
 def mail_templates() -> Environment:
-    """Jinja2 environment of templates/mail: plain text, so nothing is escaped; nothing undefined."""
+    """Jinja2 environment of templates/mail: plain text, so nothing is escaped."""
     return Environment(
         loader=PackageLoader("gateway.templates", "mail"),
         autoescape=False,  # noqa: S701  plain text, no markup

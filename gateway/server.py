@@ -132,7 +132,7 @@ async def work(app: App, number: int) -> None:
     _no_core_dumps()
     # A worker takes over what the one of its name before it held, so that one must have ended.
     lock = _lock(app.state / f"worker-{number}.lock")
-    while not _taken(lock):
+    while not _taken(lock):  # noqa: ASYNC110  another process's lock; nothing tells of its end
         await asyncio.sleep(0.1)
     worker = Worker(app, f"{socket.gethostname()}/{number}")
     loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Failure(click.ClickException):
 
 
 class CommandGroup(click.Group):
-    """A group whose commands tell a named failure in one line, or several, and never a traceback."""
+    """A group whose commands tell a named failure in a line or several, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -77,7 +78,7 @@ def example(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         lines = "\n".join(f"  {line}" for line in text.strip().splitlines())
-        function.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\n\b\nExample:\n{lines}\n"
+        function.__doc__ = f"{cleandoc(function.__doc__ or '')}\n\n\b\nExample:\n{lines}\n"
         return function
 
     return add

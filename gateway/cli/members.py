@@ -34,11 +34,20 @@ def members() -> None:
 @click.option("--name", required=True, help="The officer's name.")
 @click.option("--organisation", required=True, help="The agency's name.")
 @click.option("--country", required=True, metavar="CC", help="ISO 3166-1 alpha-2 code.")
-@click.option("--kind", type=click.Choice([one.value for one in Kind]), default="agency",
-              show_default=True, help="Kind of organisation.")  # fmt: skip
-@click.option("--certificate", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="OpenPGP certificate, armored or binary.")  # fmt: skip
-@click.option("--tick-off", default="", metavar="B,E", help="Topics that the member does not want.")
+@click.option(
+    "--kind",
+    type=click.Choice([one.value for one in Kind]),
+    default="agency",
+    show_default=True,
+    help="Kind of organisation.",
+)
+@click.option(
+    "--certificate",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="OpenPGP certificate, armored or binary.",
+)
+@click.option("--tick-off", default="", metavar="B,E", help="Topics the member does not want.")
 @click.option(
     "--role", multiple=True, metavar="ROLE[:LIST]", help="Such as moderator:B; may be repeated."
 )
@@ -135,8 +144,12 @@ def remove(ctx: click.Context, address: str) -> None:
 
 @members.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--certificates", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder of the certificate files; the CSV file's own where not given.")  # fmt: skip
+@click.option(
+    "--certificates",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the certificate files; the CSV file's own where not given.",
+)
 @click.pass_context
 @example(
     "environet --state /var/lib/environet member import members.csv --certificates keys/\n"
@@ -168,19 +181,22 @@ def import_(ctx: click.Context, file: Path, folder: Path | None) -> None:
 
 
 def _read_csv(file: Path) -> list[tuple[int, dict[str, str]]]:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        missing = set(COLUMNS[:4]) | {"certificate"}
-        missing -= set(reader.fieldnames or ())
-        if missing:
-            raise UsageError(f"{file}: no column {', '.join(sorted(missing))} in the first line")
-        try:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            missing = {*COLUMNS[:4], "certificate"} - set(reader.fieldnames or ())
+            if missing:
+                raise UsageError(
+                    f"{file}: no column {', '.join(sorted(missing))} in the first line"
+                )
             return [
                 (reader.line_num, {name: (row.get(name) or "").strip() for name in COLUMNS})
                 for row in reader
             ]
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise UsageError(f"{file}: {error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file}: is not in UTF-8") from None
+    except csv.Error as error:
+        raise UsageError(f"{file}: {error}") from None
 
 
 def _add_row(session: Session, app: App, admitted: Certificate, row: dict[str, str]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any, Final
 
 import pysequoia
@@ -28,13 +27,13 @@ from gateway.message.packet import (
     TRUST,
     USER_ATTRIBUTE,
     USER_ID,
-    Packet,
-    body,
     frame,
     packets,
     split,
 )
 from gateway.message.signed import BINARY, TEXT, signature_facts
+
+Cert = pysequoia.Cert
 
 _MOST_OCTETS: Final = 1 << 20
 # Sequoia tries each misplaced signature on each component, so their number is bounded.
@@ -303,144 +302,16 @@ def examine(
     return "signature is not good" if signers else "signature is by a key that is not known"
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """One copy's reader. id: the caller's; certificate: binary, best stripped.
-
-    fingerprint: the certificate's; key_ids: key IDs and fingerprints of its keys; upper-case hex.
-    """
-
-    id: int
-    certificate: bytes
-    fingerprint: str
-    key_ids: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One encryption for many. Recipient i's message is pkesks[i] followed by data.
-
-    data: SEIPD packet, b"" when nobody could be served. failed: recipient id -> reason.
-    """
-
-    data: bytes
-    pkesks: dict[int, bytes]
-    failed: dict[int, str]
-
-
-class Encryptor:
-    """Encrypts one body to many certificates, keeping up to `capacity` of them parsed.
-
-    A parsed certificate takes 11 KiB stripped, 27 KiB whole.
-    """
-
-    def __init__(self, capacity: int = 20_000) -> None:
-        self._capacity = capacity
-        self._parsed: dict[tuple[str, bytes], pysequoia.Cert] = {}
-
-    def encrypt(self, body: bytes, recipients: Sequence[Recipient], carrier: bytes) -> list[Batch]:
-        """One batch for the recipients, and one more where some have keys of version 6.
-
-        carrier: the list's own certificate, made by gpg. Sequoia writes the format that all keys
-        of a call announce; with this one among them it is SEIPDv1, which every program reads.
-        Holders of version 6 keys read the newer format, so they get theirs apart, without carrier.
-        A recipient who can't be served is in a batch's `failed` and delays nobody.
-        Raises BadCertificate when it is the carrier that can't be encrypted to.
-        """
-        newer = [each for each in recipients if _is_version_6(each.certificate)]
-        older = [each for each in recipients if not _is_version_6(each.certificate)]
-        batches = []
-        if older:
-            batches.append(self._batch(body, older, carrier))
-        if newer:
-            batches.append(self._batch(body, newer, None))
-        return batches
-
-    def _batch(self, body: bytes, recipients: list[Recipient], carrier: bytes | None) -> Batch:
-        failed: dict[int, str] = {}
-        parsed: dict[int, pysequoia.Cert] = {}
-        for each in recipients:
-            try:
-                parsed[each.id] = self._cert(each)
-            except BadCertificate as error:
-                failed[each.id] = str(error)
-        extra = [_parse(carrier)] if carrier is not None else []
-        message = _encrypt_to_good(body, parsed, extra, failed)
-        if not message:
-            return Batch(b"", {}, failed)
-        encrypted = split(message)
-        owners: dict[str, set[int]] = {}
-        for each in recipients:
-            if each.id in parsed:
-                for key_id in each.key_ids:
-                    owners.setdefault(key_id, set()).add(each.id)
-        ours = {name for key in read(carrier).keys for name in _names(key)} if carrier else set()
-        pkesks: dict[int, list[bytes]] = {id_: [] for id_ in parsed}
-        for key_id, packet in encrypted.pkesks:
-            whose = owners.get(key_id, set())
-            if len(whose) + (key_id in ours) > 1:
-                # Key IDs can be made to collide: better no copy than somebody else's.
-                failed.update(dict.fromkeys(whose, "its key ID is another's key ID too"))
-            for id_ in whose:
-                pkesks[id_].append(packet)
-        for id_, found in pkesks.items():
-            if not found:
-                failed[id_] = "its encryption key is not one of those recorded for it"
-        served = {id_: b"".join(found) for id_, found in pkesks.items() if id_ not in failed}
-        return Batch(encrypted.data, served, failed)
-
-    def _cert(self, recipient: Recipient) -> pysequoia.Cert:
-        key = (recipient.fingerprint, sha256(recipient.certificate).digest())
-        if key not in self._parsed:
-            cert = _parse(recipient.certificate)
-            if cert.fingerprint.upper() != recipient.fingerprint:
-                raise BadCertificate("it is not the certificate recorded")
-            if len(self._parsed) >= self._capacity:
-                del self._parsed[next(iter(self._parsed))]
-            self._parsed[key] = cert
-        return self._parsed[key]
-
-
-def _encrypt_to_good(
-    body: bytes,
-    parsed: dict[int, pysequoia.Cert],
-    extra: list[pysequoia.Cert],
-    failed: dict[int, str],
-) -> bytes:
-    """Encrypt, moving from `parsed` to `failed` whom Sequoia refuses; b"" when nobody is left.
-
-    Sequoia refuses a whole call for one certificate, naming its fingerprint.
-    """
-    while parsed:
-        try:
-            return _encrypt(body, [*parsed.values(), *extra])
-        except BadCertificate as error:
-            reason = str(error)
-        refused = [id_ for id_, cert in parsed.items() if cert.fingerprint.upper() in reason]
-        refused = refused or [id_ for id_, cert in parsed.items() if not _can_encrypt(cert)]
-        if not refused:
-            raise BadCertificate(f"the list's own certificate is refused: {reason}")
-        for id_ in refused:
-            failed[id_] = reason
-            del parsed[id_]
-    return b""
-
-
-def _encrypt(body: bytes, certs: list[pysequoia.Cert]) -> bytes:
+def encrypt_to(body: bytes, certs: list[Cert]) -> bytes:
+    """One binary message to all of them. Raises BadCertificate, naming the one that is refused."""
     try:
         return pysequoia.encrypt(bytes=body, recipients=certs, armor=False)
     except RuntimeError as error:
         raise BadCertificate(_first_line(error)) from None
 
 
-def _can_encrypt(cert: pysequoia.Cert) -> bool:
-    try:
-        return bool(_encrypt(b"", [cert]))
-    except BadCertificate:
-        return False
-
-
-def _parse(data: bytes) -> pysequoia.Cert:
+def parse(data: bytes) -> Cert:
+    """A certificate as Sequoia has it. Raises BadCertificate."""
     try:
         return pysequoia.Cert.from_bytes(data)
     except RuntimeError as error:
@@ -450,14 +321,6 @@ def _parse(data: bytes) -> pysequoia.Cert:
 def _first_line(error: Exception) -> str:
     """What Sequoia says, without the stack of its own calls that may follow."""
     return str(error).partition("\n")[0]
-
-
-def _is_version_6(certificate: bytes) -> bool:
-    try:
-        first: Packet | None = next(packets(certificate), None)
-    except Malformed:
-        return False
-    return first is not None and body(certificate, first)[:1] == b"\x06"
 
 
 def _public(data: bytes) -> bytes:
@@ -486,7 +349,7 @@ def _public(data: bytes) -> bytes:
 
 def _components(public: bytes) -> list[_Component]:
     """The primary key, then user IDs and subkeys, each with what the primary key signed on it."""
-    ordered = bytes(_parse(public + frame(_BOUNDARY, b"")))
+    ordered = bytes(parse(public + frame(_BOUNDARY, b"")))
     end = next(packet.start for packet in packets(ordered) if packet.tag == _BOUNDARY)
     try:
         pile: list[Parsed] = list(PacketPile.from_bytes(ordered[:end]))
@@ -545,7 +408,7 @@ def _expiry(key: Parsed, statements: Iterable[Parsed]) -> datetime | None:
 
 def _sequoia_reading(public: bytes) -> tuple[datetime | None, bool]:
     """(expiry, revoked) of the primary key as Sequoia, which verifies with it, understands it."""
-    cert = _parse(public)
+    cert = parse(public)
     try:
         return cert.expiration, cert.is_revoked
     except RuntimeError as error:
@@ -611,23 +474,24 @@ def _outlasts(one: datetime | None, other: datetime | None) -> bool:
 
 def _encrypts_to(certificate: Certificate, keys: Iterable[Key]) -> bool:
     try:
-        message = _encrypt(b"", [_parse(strip(certificate))])
+        message = encrypt_to(b"", [parse(strip(certificate))])
     except BadCertificate:
         return False
-    allowed = {name: key for key in keys for name in _names(key)}
+    allowed = {name: key for key in keys for name in names(key)}
     used = [key_id for key_id, _ in split(message).pkesks]
     return {allowed.get(key_id) for key_id in used} == set(allowed.values())
 
 
-def _names(key: Key) -> tuple[str, str]:
+def names(key: Key) -> tuple[str, str]:
+    """What a PKESK may call a key by: fingerprint (version 6), key ID (version 3)."""
     return key.fingerprint, key.key_id
 
 
 def _signed(data: bytes, signature: bytes, certificate: Certificate, key: Key) -> bool:
     """Whether Sequoia finds the signature good and made by this key of the certificate."""
-    cert = _parse(certificate.data)
+    cert = parse(certificate.data)
 
-    def store(_key_ids: Any) -> list[pysequoia.Cert]:
+    def store(_key_ids: Any) -> list[Cert]:
         return [cert]
 
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
-from gateway.crypto.certificate import Encryptor, Recipient
+from gateway.crypto.encryptor import Encryptor, Recipient
 from gateway.delivery.handoff import Copy
 from gateway.delivery.letter import Letter
 from gateway.message.armor import SharedArmor

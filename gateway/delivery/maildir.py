@@ -74,7 +74,7 @@ def _store(maildir: Path, name: str, parts: tuple[bytes, ...]) -> None:
     The name depends on the outbox row alone; a reader moves it to cur/ and appends flags after
     ":", or what it keeps with the name after ",".
     """
-    seen = (entry.name for entry in os.scandir(maildir / "cur"))
+    seen = os.listdir(maildir / "cur")
     if any(entry.startswith((f"{name}:", f"{name},")) or entry == name for entry in seen):
         return
     written = maildir / "tmp" / name

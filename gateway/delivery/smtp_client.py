@@ -284,8 +284,8 @@ class Wire(asyncio.Protocol):
                 await self._wait(self._timeouts.block)
             if self._answers:
                 return False
-            if self.lost:
-                raise self.lost
+            if self._transport.is_closing():
+                raise self.fail("the mail server closed the connection")
             self._transport.write(chunk)
         return True
 

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from gateway.app import App
-from gateway.crypto.certificate import Encryptor, Recipient
+from gateway.crypto.encryptor import Encryptor, Recipient
 from gateway.delivery.copies import copies
 from gateway.delivery.handoff import Copy, Handoff, Outcome, parse
 from gateway.delivery.letter import Letter

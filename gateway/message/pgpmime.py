@@ -1,4 +1,4 @@
-"""Where the OpenPGP object is in a mail: PGP/MIME (RFC 3156) and the inline form of old programs."""
+"""Where the OpenPGP object is in a mail: PGP/MIME (RFC 3156) and the old inline form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of a mail, sealed: the author's signed object, its fields, the certificate as it was."""
+"""What is kept of a mail, sealed: the signed object, its fields, the author's certificate then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening a mail: from its bytes to the author's signed object, or to nothing that can be trusted."""
+"""Opening a mail: from its bytes to the author's signed object, or to nothing to be trusted."""
 
 from __future__ import annotations
 

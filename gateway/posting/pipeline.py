@@ -186,8 +186,13 @@ def place(
         )
     )
     session.flush()
-    detail: dict[str, str | int] = {"posting": kept.label, "list": one.local_part, "rule": rule.name,
-              "member": kept.author_id, "key": kept.key_fingerprint}  # fmt: skip
+    detail: dict[str, str | int] = {
+        "posting": kept.label,
+        "list": one.local_part,
+        "rule": rule.name,
+        "member": kept.author_id,
+        "key": kept.key_fingerprint,
+    }
     if held:
         waiting = hold.place(session, kept, one.id, rule.name, now)
         ledger.enter(session, now, "held", hold=waiting.label, **detail)

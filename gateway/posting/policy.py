@@ -1,4 +1,4 @@
-"""The policy: an ordered table of rules. The first that applies decides, and its name is recorded.
+"""The policy: an ordered table of rules. The first that applies decides, and is recorded.
 
 Facts are gathered before; deciding does no I/O, so what becomes of a mail can be told from its facts.
 """

@@ -229,7 +229,7 @@ _RECORD = (
         state=bindparam("new_state"),
         next_at=func.coalesce(
             bindparam("new_next_at", type_=OutboxEntry.next_at.type), OutboxEntry.next_at
-        ),  # fmt: skip
+        ),
         attempts=OutboxEntry.attempts + 1,
         lease_owner=None,
         lease_until=None,

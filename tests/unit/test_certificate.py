@@ -13,8 +13,6 @@ import pytest
 
 from gateway.crypto.certificate import (
     Certificate,
-    Encryptor,
-    Recipient,
     Verified,
     admission_faults,
     admit,
@@ -25,6 +23,7 @@ from gateway.crypto.certificate import (
     strip,
     verify,
 )
+from gateway.crypto.encryptor import Encryptor, Recipient
 from gateway.errors import BadCertificate
 from gateway.message.armor import armor, dearmor
 from gateway.message.packet import (

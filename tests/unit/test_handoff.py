@@ -555,6 +555,14 @@ def test_a_large_tail_shared_by_all_copies_is_not_copied() -> None:
     asyncio.run(main())
 
 
+def test_a_content_refused_before_its_end_is_cut_short() -> None:
+    sink = Sink({"DATA": ["", "354 go on\r\n552 5.3.4 too big"]})
+    outcomes = run(sink, copies(4), connections=1)
+    assert outcomes[2] == Outcome(2, "refused", 552, "5.3.4 too big")
+    assert [number for number, state in states(outcomes).items() if state == "sent"] == [1, 3, 4]
+    assert sink.connections == 2
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with a key and a self-signed certificate for 127.0.0.1."""
@@ -671,7 +679,6 @@ def smtp_sink(*options: str) -> Iterator[str]:
         (("-Q", "MAIL"), "deferred", 421),
         (("-q", "."), "deferred", None),
         (("-q", "EHLO"), "deferred", None),
-        (("-A", "0"), "refused", 550),
     ],
     ids=lambda value: " ".join(value) or "plain" if isinstance(value, tuple) else "",
 )
@@ -691,3 +698,16 @@ def test_postfix_smtp_sink(
         asyncio.run(main())
     assert sorted(one.id for one in outcomes) == list(range(1, 21))
     assert {(one.state, one.code) for one in outcomes} == {(state, code)}
+
+
+def test_smtp_sink_that_stops_reading_blocks_nobody() -> None:
+    """-A: a reply right after 354, then the server reads no more, and the reply may get lost."""
+    outcomes: list[Outcome] = []
+    body = b"wcBMA9TqVx0mNfYkAQf+Lh0w\r\n" * 60_000
+    with smtp_sink("-A", "0") as setting:
+        handoff = parse(setting, "lists.example")
+        given = [copy(number, body=body) for number in range(1, 9)]
+        asyncio.run(asyncio.wait_for(handoff.deliver(given, outcomes.extend), 10))
+    assert sorted(one.id for one in outcomes) == list(range(1, 9))
+    assert {(one.state, one.code) for one in outcomes} <= {("refused", 550), ("deferred", None)}
+    assert not any(one.in_doubt for one in outcomes)

@@ -53,9 +53,9 @@ def members() -> None:
 )
 @click.pass_context
 @example(
-    'environet --state /var/lib/environet member add ana.lind@customs.example --name "Ana Lind" \\\n'
-    '    --organisation "Revenue Authority" --country KE --kind customs --certificate ana.asc \\\n'
-    "    --tick-off E,F --role moderator:B"
+    "environet --state /var/lib/environet member add ana.lind@customs.example \\\n"
+    '    --name "Ana Lind" --organisation "Revenue Authority" --country KE --kind customs \\\n'
+    "    --certificate ana.asc --tick-off E,F --role moderator:B"
 )
 def add(
     ctx: click.Context,

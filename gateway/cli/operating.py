@@ -60,29 +60,34 @@ def hold_show(ctx: click.Context, label: str, as_json: bool) -> None:
     _show_posting(described, as_json)
 
 
-def _decision(name: str, decision: Decision, help_text: str) -> None:
-    @holds.command(name, help=help_text)
-    @click.argument("label")
-    @click.option("--reason", default="", help="Told to the author.")
-    @click.pass_context
-    def decide(ctx: click.Context, label: str, reason: str) -> None:
-        if len(reason) > 2000 or not reason.replace("\n", " ").isprintable():
-            raise UsageError("--reason: at most 2000 printable characters")
-        with opened(ctx) as app, app.database.transaction() as session:
-            found = moderation.decide(session, app, label, decision, OPERATOR, reason)
-            click.echo(f"{found.label} ({found.posting.label}) is {decision}.")
+@holds.command("approve")
+@click.argument("label")
+@click.pass_context
+@example("environet --state /var/lib/environet hold approve H-17")
+def hold_approve(ctx: click.Context, label: str) -> None:
+    """Approve a held posting: it goes out as it would have, and its author is told."""
+    _decide(ctx, label, Decision.APPROVED)
 
 
-for _name, _made, _what in (
-    ("approve", Decision.APPROVED, "Approve a held posting: it goes out as it would have."),
-    ("reject", Decision.REJECTED, "Reject a held posting; its author is told, with the reason."),
-    ("discard", Decision.DISCARDED, "Discard a held posting; its author is not told."),
-):
-    _decision(
-        _name,
-        _made,
-        f"{_what}\n\n\b\nExample:\n  environet --state /var/lib/environet hold {_name} H-17",
-    )
+@holds.command("reject")
+@click.argument("label")
+@click.option("--reason", default="", help="Told to the author.")
+@click.pass_context
+@example('environet --state /var/lib/environet hold reject H-17 --reason "already known"')
+def hold_reject(ctx: click.Context, label: str, reason: str) -> None:
+    """Reject a held posting; its author is told, with the reason."""
+    if len(reason) > 2000 or not reason.replace("\n", " ").isprintable():
+        raise UsageError("--reason: at most 2000 printable characters")
+    _decide(ctx, label, Decision.REJECTED, reason)
+
+
+@holds.command("discard")
+@click.argument("label")
+@click.pass_context
+@example("environet --state /var/lib/environet hold discard H-17")
+def hold_discard(ctx: click.Context, label: str) -> None:
+    """Discard a held posting; its author is not told."""
+    _decide(ctx, label, Decision.DISCARDED)
 
 
 @click.group("queue", invoke_without_command=True)
@@ -220,6 +225,12 @@ def ledger_list(ctx: click.Context, as_json: bool) -> None:
         show_json([dict(zip(head, row, strict=True)) for row in rows])
     else:
         show_table(head, rows, "The ledger is empty.")
+
+
+def _decide(ctx: click.Context, label: str, decision: Decision, reason: str = "") -> None:
+    with opened(ctx) as app, app.database.transaction() as session:
+        found = moderation.decide(session, app, label, decision, OPERATOR, reason)
+        click.echo(f"{found.label} ({found.posting.label}) is {decision}.")
 
 
 def _parked(session: Session) -> list[int]:

@@ -61,8 +61,10 @@ def folder_name(recipient: str) -> str:
 def _maildir(root: Path, recipient: str) -> Path:
     maildir = root / folder_name(recipient)
     if not (maildir / "cur").is_dir():
-        for part in ("tmp", "new", "cur"):  # cur last: it tells that the others are there
-            (maildir / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # cur last: it tells that the others are there
+        for directory in (maildir, maildir / "tmp", maildir / "new", maildir / "cur"):
+            directory.mkdir(mode=0o700, exist_ok=True)
         for directory in (maildir, root, root.parent):
             _sync(directory)
     return maildir

@@ -1,6 +1,6 @@
 """The policy: an ordered table of rules. The first that applies decides, and is recorded.
 
-Facts are gathered before; deciding does no I/O, so what becomes of a mail can be told from its facts.
+Facts are gathered before; deciding does no I/O, so what becomes of a mail follows from its facts.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def test_a_copy_is_a_mail_that_readers_know(tmp_path: Path) -> None:
     stored = folder / "new" / "7.environet.lists.example"
     assert stored.read_bytes() == b"".join(MAIL).replace(b"\r\n", b"\n")
     assert stored.stat().st_mode & 0o777 == 0o600
-    assert folder.stat().st_mode & 0o077 == 0
+    assert folder.stat().st_mode & 0o777 == 0o700
     (message,) = mailbox.Maildir(folder, create=False)
     assert message["Subject"] == "[Waste] ..."
 
@@ -97,7 +97,7 @@ def test_a_disk_that_refuses_one_folder_defers_one_copy(tmp_path: Path) -> None:
     (tmp_path / "m2@customs.example").write_bytes(b"not a folder")
     outcomes = deliver(tmp_path, *(copy(n, f"m{n}@customs.example") for n in (1, 2, 3)))
     assert [one.state for one in outcomes] == ["sent", "deferred", "sent"]
-    assert outcomes[1].text == "Maildir: Not a directory"
+    assert outcomes[1].text == "Maildir: File exists"
 
 
 def test_a_name_too_long_for_the_disk_is_deferred_and_leaves_nothing(tmp_path: Path) -> None:

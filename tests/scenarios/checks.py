@@ -1,0 +1,206 @@
+"""What must hold of every mail that leaves the gateway, judged with the readers' own programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from pysequoia.packet import PacketPile, Tag
+
+from gateway.message.armor import dearmor
+from tests import programs
+from tests.officers import Attachment, Officer, Reading, parse, signed_parts
+from tests.scenarios.story import Person
+
+COPY_FIELDS = frozenset(
+    "From To Date Message-ID Subject List-Id List-Post List-Help List-Unsubscribe List-Archive "
+    "List-Owner Archived-At Autocrypt MIME-Version Content-Type".split()
+)
+THREAD_FIELDS = frozenset({"In-Reply-To", "References"})
+NOTICE_FIELDS = frozenset(
+    "From To Date Message-ID Subject Auto-Submitted Autocrypt MIME-Version Content-Type".split()
+)
+_ARMOR = re.compile(rb"-----BEGIN PGP MESSAGE-----.*?-----END PGP MESSAGE-----", re.DOTALL)
+_KEYDATA = re.compile(rb"keydata=[^:]*?(?=\r\n\S)", re.DOTALL)
+_STRUCTURE = re.compile(
+    rb"--(?P<b>\S+)\r\nContent-Type: application/pgp-encrypted\r\n"
+    rb"Content-Description: PGP/MIME version identification\r\n\r\nVersion: 1\r\n\r\n--(?P=b)\r\n"
+    rb'Content-Type: application/octet-stream; name="encrypted.asc"\r\n'
+    rb"Content-Description: OpenPGP encrypted message\r\n"
+    rb'Content-Disposition: inline; filename="encrypted.asc"\r\n\r\n'
+    rb"-----BEGIN PGP MESSAGE-----\r\n.*-----END PGP MESSAGE-----\r\n\r\n?--(?P=b)--\r\n",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One of the gateway's own addresses, with its armored certificate."""
+
+    address: str
+    title: str
+    fingerprint: str
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A mail that somebody sent. signed: the octets that its author's signature covers.
+
+    message_id: of a delivered copy, once there is one.
+    """
+
+    author: str
+    mail: bytes
+    signed: bytes
+    subject: str
+    text: str
+    attachments: Sequence[Attachment]
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a copy must show. answers: Message-ID of the posting that it answers."""
+
+    submission: Submission
+    author: Officer
+    person: Person
+    subject: str
+    answers: str | None
+    says: Sequence[str]
+
+
+def signed_octets(author: Officer, mail: bytes) -> bytes:
+    """What the author signed, taken from their own mail with their own key."""
+    reading = author.read(mail)
+    if parse(reading.plain).get_content_type() == "multipart/signed":
+        return signed_parts(reading.plain)[0]
+    return reading.plain
+
+
+def check_copy(
+    raw: bytes, reader: Officer, origin: Identity, expected: Expected, needles: Sequence[str]
+) -> str:
+    """A posting's copy as one subscriber got it; returns its Message-ID. needles: what must not be
+    readable outside the encryption."""
+    reading = _check_letter(raw, reader, origin)
+    fields = set(reading.outer.keys())
+    wanted = COPY_FIELDS | (THREAD_FIELDS if expected.answers else frozenset())
+    assert fields == wanted, f"outer fields: {sorted(fields ^ wanted)}"
+    assert reading.outer["Subject"] == f"[{origin.title}] ..."
+    assert reading.outer["From"] == f"ENVIRONET {origin.title} <{origin.address}>"
+    outside = _KEYDATA.sub(b"", _ARMOR.sub(b"", raw)).decode().casefold()
+    for needle in needles:
+        assert needle.casefold() not in outside, f"{needle!r} can be read outside"
+    if expected.answers:
+        assert reading.outer["In-Reply-To"] == expected.answers
+        assert reading.outer["References"].split()[-1] == expected.answers
+    for one in _ids(reading, "References"):
+        assert re.fullmatch(rf"<[0-9a-f]{{32}}@{_domain(origin.address)}>", one), one
+    _check_content(reading, origin, expected)
+    _check_evidence(reading, expected)
+    return str(reading.outer["Message-ID"])
+
+
+def check_notice(raw: bytes, reader: Officer, origin: Identity, told: str) -> None:
+    """A mail of the gateway's own to one member, which says `told`."""
+    reading = _check_letter(raw, reader, origin)
+    assert set(reading.outer.keys()) == NOTICE_FIELDS
+    assert reading.outer["To"] == reader.address
+    assert reading.outer["Auto-Submitted"] == "auto-replied"
+    assert reading.outer["Subject"] == "[ENVIRONET] ..."
+    shown = f"{reading.entity['Subject']}\n{reading.text}"
+    assert told in shown, f"the notice does not say {told!r}:\n{shown}"
+
+
+def _check_letter(raw: bytes, reader: Officer, origin: Identity) -> Reading:
+    """What copies and notices have in common."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert _STRUCTURE.fullmatch(body), "the mail's frame is not as RFC 3156 4 has it"
+    names = [line.partition(b":")[0] for line in head.split(b"\r\n") if line[:1] not in b" \t"]
+    assert len(names) == len(set(names)), "a header field stands twice"
+    reading = reader.read(raw, origin.certificate)
+    assert reading.pkesk_key_ids, "not encrypted"
+    assert set(reading.pkesk_key_ids) <= encryption_keys(reader), "encrypted to somebody else too"
+    assert reading.list_signature == origin.fingerprint, "the gateway's signature is not good"
+    now = datetime.now(UTC)
+    for date in (reading.outer["Date"], reading.entity["Date"]):
+        assert abs(now - parsedate_to_datetime(date)) < timedelta(minutes=10), "Date is not now"
+    for name in ("To", "Date", "Message-ID"):
+        assert str(reading.entity[name]) == str(reading.outer[name]), f"{name} differs inside"
+    told = {value.partition(":")[0] for value in reading.entity.get_all("HP-Outer", [])}
+    assert {"From", "To", "Date", "Message-ID", "Subject"} <= told
+    return reading
+
+
+def _check_content(reading: Reading, origin: Identity, expected: Expected) -> None:
+    person, submission = expected.person, expected.submission
+    shown = reading.text
+    assert reading.entity["Subject"] == expected.subject
+    via = f"{person.name} ({person.organisation}, {person.country}) via {origin.title}"
+    assert _mailbox(reading) == (via, origin.address)
+    assert f"Author:    {person.name} <{person.address}>, {person.organisation}" in shown
+    assert expected.author.fingerprint in shown
+    assert submission.text.strip() in shown, "the text is not as it was written"
+    for told in expected.says:
+        assert told in shown, f"the copy does not say {told!r}:\n{shown}"
+    wanted = {name: content for name, _, content in submission.attachments}
+    assert reading.attachments == wanted, "attachments were changed"
+
+
+def _check_evidence(reading: Reading, expected: Expected) -> None:
+    """The author's signature is good, by gpg's word, over exactly what they signed."""
+    name, evidence = reading.evidence_name or "", reading.evidence or b""
+    certificate = expected.author.certificate
+    if name.endswith(".eml"):
+        signed, signature = signed_parts(evidence)
+        signer = programs.verify_detached(signed, signature, certificate)
+        assert signed == _crlf(expected.submission.signed)
+    else:
+        signer, signed = programs.verify_message(evidence, certificate)
+        assert _lines(signed) == _lines(expected.submission.signed)
+    assert signer == expected.author.fingerprint, f"{name}: the author's signature is not good"
+
+
+def encryption_keys(officer: Officer) -> set[str]:
+    """Key IDs of the subkeys in an officer's certificate."""
+    pile = PacketPile.from_bytes(dearmor(officer.certificate, "PUBLIC KEY BLOCK"))
+    subkeys = (one.fingerprint or "" for one in pile if one.tag == Tag.PublicSubkey)
+    return {fingerprint[-16:].upper() for fingerprint in subkeys}
+
+
+def needles_of(
+    submission: Submission, people: Mapping[str, Person], headers: Mapping[str, str]
+) -> list[str]:
+    """What a copy of this mail must not show outside: who wrote it and with what, what it is about,
+    and who else reads it."""
+    mail = parse(submission.mail)
+    author = people[submission.author]
+    found = [one.name for one in people.values()] + [one.address for one in people.values()]
+    found += [author.organisation, _domain(author.address), submission.subject, *headers.values()]
+    return [*found, str(mail["Message-ID"]).strip("<>")]
+
+
+def _mailbox(reading: Reading) -> tuple[str, str]:
+    address = reading.entity["From"].addresses[0]
+    return address.display_name, address.addr_spec
+
+
+def _ids(reading: Reading, name: str) -> list[str]:
+    return str(reading.outer.get(name, "")).split()
+
+
+def _domain(address: str) -> str:
+    return address.partition("@")[2]
+
+
+def _crlf(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return [line.rstrip() for line in data.strip().splitlines()]

@@ -112,7 +112,8 @@ class Officer:
         has no such algorithm or clock.
         """
         place = home or Path(mkdtemp(prefix="officer", dir="/tmp"))
-        request = KeyRequest(formataddr((name, address)), algorithm, created, expires)
+        # A user ID is plain UTF-8 (RFC 9580 5.11), unlike a header field.
+        request = KeyRequest(f"{name} <{address}>", algorithm, created, expires)
         try:
             started = programs.start(program, place, request)
         except Exception:

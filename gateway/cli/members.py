@@ -280,6 +280,7 @@ def _describe(session: Session, one: Member) -> dict[str, object]:
     held = certificates.of(session, one)
     return {
         "address": one.address,
+        "number": one.id,  # by which the log and the ledger name a member
         "name": one.name,
         "organisation": one.organisation,
         "kind": str(one.kind),

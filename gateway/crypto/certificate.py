@@ -349,9 +349,10 @@ def _public(data: bytes) -> bytes:
 
 def _components(public: bytes) -> list[_Component]:
     """The primary key, then user IDs and subkeys, each with what the primary key signed on it."""
-    ordered = bytes(parse(public + frame(_BOUNDARY, b"")))
-    end = next(packet.start for packet in packets(ordered) if packet.tag == _BOUNDARY)
+    cert = parse(public + frame(_BOUNDARY, b""))
     try:
+        ordered = bytes(cert)
+        end = next(packet.start for packet in packets(ordered) if packet.tag == _BOUNDARY)
         pile: list[Parsed] = list(PacketPile.from_bytes(ordered[:end]))
     except RuntimeError as error:
         raise BadCertificate(_first_line(error)) from None

@@ -38,6 +38,7 @@ _NOT_RUN: Final = 124
 # CIPHER_ALGO, WRONG_SECKEY, BAD_MPI, INV_KEYLEN, INV_VALUE, INV_OBJ, INV_DATA, BAD_DATA,
 # INV_LENGTH, DECRYPT_FAILED. Anything else, ENOMEM (32854) above all, is a fault on our side.
 _DAMAGED: Final = frozenset({4, 10, 12, 18, 30, 44, 55, 65, 79, 89, 139, 152})
+_ANONYMOUS: Final = "0" * 16
 # Status lines that gpg gives once it has read something of a message.
 _READ: Final = ("ENC_TO", "BEGIN_DECRYPTION", "NODATA")
 _SMALL: Final = 1 << 20
@@ -172,17 +173,23 @@ class Keyring:
         _gpgconf(self.home, "--kill", "all")
 
     def _decrypt(self, message: bytes, max_output: int, options: Sequence[str]) -> bytes:
-        answer = self._run(
-            "crypt",
-            lambda gpg: gpg.decrypt_file(BytesIO(message), extra_args=list(options)),
-            max_output,
-        )
+        answer = self._open(message, max_output, options)
+        if [_ANONYMOUS] in answer.all("NO_SECKEY"):
+            # gpg has no other words for an agent that died meanwhile; by now there is a new one.
+            answer = self._open(message, max_output, options)
         if answer.overflowed:
             raise TooLarge(f"more than {max_output} bytes were encrypted")
-        # All three: each alone is given for messages that were changed or are not protected.
+        # All three, for each has been seen, in one version or mode of gpg, with a message that
+        # was changed or that has no integrity protection.
         if not (answer.returncode == 0 and answer.has("DECRYPTION_OKAY", "GOODMDC")):
             raise self._meaning(answer)
         return answer.output
+
+    def _open(self, message: bytes, max_output: int, options: Sequence[str]) -> _Answer:
+        arguments = {"extra_args": list(options)}
+        return self._run(
+            "crypt", lambda gpg: gpg.decrypt_file(BytesIO(message), **arguments), max_output
+        )
 
     def _meaning(self, answer: _Answer) -> GatewayError:
         """Why a decryption failed. gpg's words don't tell: they are "No secret key" for most."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -24,6 +25,11 @@ _FOLD_FROM: Final = 512
 _LINE: Final = 64  # characters; RFC 9580 6.6 allows 76
 _LINE_OCTETS: Final = _LINE // 4 * 3
 _TAILS_KEPT: Final = 8
+_BLANKS: Final = re.compile(rb"[ \t\r\n\f\v]*")
+# A checksum line is "=", four characters and a line end; transport may add blanks.
+_CHECKSUM_OCTETS: Final = 100
+# The CRC is folded by big integers of this many octets, several of which are in memory at once.
+_PIECE: Final = 1 << 20
 
 
 def dearmor(text: bytes, kind: str = "MESSAGE") -> bytes:
@@ -32,16 +38,20 @@ def dearmor(text: bytes, kind: str = "MESSAGE") -> bytes:
     Headers are skipped unread. A CRC-24 is optional and, when present, must be right
     (RFC 9580 6.1). Raises Malformed, also when anything stands before or after the block.
     """
-    text = text.strip()
-    begin, end = _edge("BEGIN", kind), _edge("END", kind)
-    if not text.startswith(begin) or not text.endswith(end):
+    # By offsets: the block may be 50 MB, and each slice of it a copy.
+    begin = _BLANKS.match(text).end()  # type: ignore[union-attr]  # it matches nothing, too
+    first = begin + len(_edge("BEGIN", kind))
+    last = text.rfind(_edge("END", kind))
+    if text[begin:first] != _edge("BEGIN", kind) or not _BLANKS.fullmatch(
+        text, last + len(_edge("END", kind))
+    ):
         raise Malformed(f"not an armored {kind}")
-    content = text[_after_headers(text, len(begin)) : -len(end)]
-    if not content.endswith(b"\n"):
+    first = _after_headers(text, first)
+    if text[last - 1 : last] != b"\n" or first > last:
         raise Malformed("armor ends in the middle of a line")
-    encoded, checked, checksum = content.rpartition(b"\n=")
-    data = _base64(encoded if checked else content)
-    if checked and _base64(checksum) != crc24(data).to_bytes(3, "big"):
+    checksum = text.rfind(b"\n=", max(first, last - _CHECKSUM_OCTETS), last)
+    data = _base64(text, first, last if checksum < 0 else checksum)
+    if checksum >= 0 and _base64(text, checksum + 2, last) != crc24(data).to_bytes(3, "big"):
         raise Malformed("armor checksum is wrong")
     return data
 
@@ -102,11 +112,13 @@ class SharedArmor:
 
 def crc24(data: bytes, register: int = _INIT) -> int:
     """RFC 9580 6.1.1; `register` is the CRC of what came before."""
-    if len(data) >= _FOLD_FROM:
-        data, register = _fold(data, register), 0
     table = _table()
-    for octet in data:
-        register = (register << 8 & 0xFFFFFF) ^ table[register >> 16 ^ octet]
+    for start in range(0, len(data), _PIECE):
+        piece = data[start : start + _PIECE]
+        if len(piece) >= _FOLD_FROM:
+            piece, register = _fold(piece, register), 0
+        for octet in piece:
+            register = (register << 8 & 0xFFFFFF) ^ table[register >> 16 ^ octet]
     return register
 
 
@@ -140,12 +152,22 @@ def _after_headers(text: bytes, position: int) -> int:
     raise Malformed("armor has no blank line after its headers")
 
 
-def _base64(text: bytes) -> bytes:
-    # Mail transport may add or cut blanks at the end of lines; they carry no meaning in base64.
-    try:
-        return binascii.a2b_base64(text.translate(None, b" \t\r\n"), strict_mode=True)
-    except binascii.Error:
-        raise Malformed("armor is not base64") from None
+def _base64(text: bytes, start: int, end: int) -> bytes:
+    """text[start:end] decoded piece by piece, so that the whole is in memory but once more."""
+    decoded: list[bytes] = []
+    rest = b""
+    for at in range(start, end, _PIECE):
+        # Mail transport may add or cut blanks at the end of lines; they mean nothing in base64.
+        clean = rest + text[at : min(at + _PIECE, end)].translate(None, b" \t\r\n")
+        cut = len(clean) if at + _PIECE >= end else len(clean) - len(clean) % 4
+        rest = clean[cut:]
+        try:
+            decoded.append(binascii.a2b_base64(clean[:cut], strict_mode=True))
+        except binascii.Error:
+            raise Malformed("armor is not base64") from None
+        if clean[:cut].endswith(b"=") and at + _PIECE < end:
+            raise Malformed("armor goes on behind its padding")
+    return b"".join(decoded)
 
 
 def _lines(data: bytes, line_end: bytes) -> bytes:

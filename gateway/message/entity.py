@@ -18,17 +18,31 @@ from gateway.errors import Malformed, TooLarge
 
 MOST_HEADER_BYTES = 256 * 1024
 MOST_PARTS = 1000
+_MOST_BOUNDARY = 200
+_LINE_END = re.compile(rb"\r?\n")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """raw: the whole; header_bytes: up to and with the last header line's end; body: the rest."""
+    """A span of a buffer: header from `start`, body from `body_start`, both up to `end`.
 
-    raw: bytes
+    Parts share the buffer, so a mail of 50 MB nested twenty deep is in memory once.
+    """
+
+    buffer: bytes
+    start: int
+    body_start: int
+    end: int
     fields: Message
-    header_bytes: bytes
-    body: bytes
+
+    @property
+    def raw(self) -> bytes:
+        return self.buffer[self.start : self.end]
+
+    @property
+    def body(self) -> bytes:
+        return self.buffer[self.body_start : self.end]
 
     @property
     def content_type(self) -> str:
@@ -43,45 +57,47 @@ class Entity:
         """A field's value on one line, RFC 2047 words decoded, "" where it is not there."""
         return decoded(str(self.fields.get(name, "")))
 
-    def parts(self) -> list[bytes]:
-        """The raw parts of a multipart, without the line end that belongs to the delimiter.
+    def parts(self) -> list[Entity]:
+        """The parts of a multipart, without the line end that belongs to the delimiter.
 
         Raises Malformed where it is no well-formed multipart: RFC 2046 5.1.1, a closing delimiter
         included, as a cut-off mail must not pass for a whole one.
         """
         boundary = self.fields.get_boundary()
-        if not boundary or len(boundary) > 200:
+        if not boundary or len(boundary) > _MOST_BOUNDARY:
             raise Malformed("multipart without a usable boundary")
         delimiter = re.compile(
-            rb"(?:^|\r?\n)--" + re.escape(boundary.encode("ascii", "surrogateescape"))
+            rb"\r?\n--" + re.escape(boundary.encode("ascii", "surrogateescape"))
             + rb"(--)?[ \t]*(?=\r?\n|\Z)"
         )  # fmt: skip
-        parts: list[bytes] = []
+        spans: list[tuple[int, int]] = []
         start: int | None = None
-        for match in delimiter.finditer(self.body):
+        # The first delimiter's line end is that of the blank line before the body.
+        before = max(self.start, self.body_start - 2)
+        for match in delimiter.finditer(self.buffer, before, self.end):
             if start is not None:
-                parts.append(self.body[start : match.start()])
+                spans.append((start, max(start, match.start())))
             if match.group(1):
-                return parts
-            if len(parts) >= MOST_PARTS:
+                return [read(self.buffer, *span) for span in spans]
+            if len(spans) >= MOST_PARTS:
                 raise TooLarge("multipart with too many parts")
-            line_end = re.compile(rb"\r?\n").match(self.body, match.end())
+            line_end = _LINE_END.match(self.buffer, match.end(), self.end)
             start = line_end.end() if line_end else match.end()
         raise Malformed("multipart without its closing delimiter")
 
 
-def read(raw: bytes) -> Entity:
-    """Cut an entity. Raises TooLarge on a header over 256 KiB."""
-    if raw[:1] in (b"\n", b"\r"):  # no header at all: RFC 2045 5.2, text/plain
-        end = 2 if raw[:2] == b"\r\n" else 1
-        return Entity(raw, Message(), b"", raw[end:])
-    match = _BLANK_LINE.search(raw, 0, MOST_HEADER_BYTES)
-    if match is None and len(raw) > MOST_HEADER_BYTES:
+def read(buffer: bytes, start: int = 0, end: int | None = None) -> Entity:
+    """Cut the entity in buffer[start:end]. Raises TooLarge on a header over 256 KiB."""
+    end = len(buffer) if end is None else end
+    first = _LINE_END.match(buffer, start, end)
+    if first is not None:  # no header at all: RFC 2045 5.2, text/plain
+        return Entity(buffer, start, first.end(), end, Message())
+    match = _BLANK_LINE.search(buffer, start, min(end, start + MOST_HEADER_BYTES))
+    if match is None and end - start > MOST_HEADER_BYTES:
         raise TooLarge("header over 256 KiB")
-    cut = match.start() if match else len(raw)
-    header = raw[:cut]
-    fields = BytesHeaderParser(policy=compat32).parsebytes(header + b"\n\n")
-    return Entity(raw, fields, header, raw[match.end() :] if match else b"")
+    header_end, body_start = match.span() if match else (end, end)
+    fields = BytesHeaderParser(policy=compat32).parsebytes(buffer[start:header_end] + b"\n\n")
+    return Entity(buffer, start, body_start, end, fields)
 
 
 def decoded(value: str) -> str:

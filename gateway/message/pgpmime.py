@@ -60,7 +60,7 @@ def ciphertext(mail: Entity) -> Ciphertext | None:
     if mail.content_type == "multipart/encrypted":
         if mail.parameter("protocol") != "application/pgp-encrypted":
             raise Malformed("encrypted, but not by OpenPGP")
-        parts = [read(part) for part in mail.parts()]
+        parts = mail.parts()
         # RFC 3156 4: exactly two parts, the control part and the message.
         if len(parts) != 2 or parts[0].content_type != "application/pgp-encrypted":
             raise Malformed("multipart/encrypted without its two parts")
@@ -94,14 +94,14 @@ def multipart_signed(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     parts = read(data).parts()
     if len(parts) != 2:
         raise Malformed("multipart/signed without its two parts")
-    signature = read(parts[1])
+    signature = parts[1]
     if signature.content_type != "application/pgp-signature":
         raise Malformed("multipart/signed without a signature")
     block = decoded_body(signature)
     if len(block) > _ARMOR_BLOCK_LIMIT:
         raise Malformed("signature of more than 64 KiB")
     # RFC 3156 5: signed is the CRLF form, whatever line ends it has come with.
-    return crlf(parts[0]), detached(dearmor(block.strip(), "SIGNATURE"))
+    return crlf(parts[0].raw), detached(dearmor(block.strip(), "SIGNATURE"))
 
 
 def cleartext_signed(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:

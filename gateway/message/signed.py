@@ -107,7 +107,7 @@ def open_message(data: bytes, limit: int) -> SignedMessage:
     one_pass = [ONE_PASS] * prefix + [LITERAL] + [SIGNATURE] * prefix
     if tags not in (one_pass, [SIGNATURE] * signed + [LITERAL]):
         raise Malformed("message is not one literal with its signatures")
-    format_, text = _literal(next(body(data, p) for p in found if p.tag == LITERAL))
+    format_, text = _literal(data, next(p for p in found if p.tag == LITERAL))
     signatures = tuple(data[p.start : p.end] for p in found if p.tag == SIGNATURE)
     # One-pass packets and signatures nest like brackets (RFC 9580 10.3).
     for index, signature in enumerate(reversed(signatures[:prefix])):
@@ -174,6 +174,9 @@ def micalg(hash_: int) -> str:
     return "pgp-" + _HASHES[hash_]
 
 
+_MOST_LITERAL_HEAD: Final = 1 + 1 + 255 + 4
+
+
 def _packets(data: bytes) -> list[Packet]:
     found = []
     for count, packet in enumerate(packets(data)):
@@ -191,11 +194,11 @@ def _inflate(content: bytes, limit: int) -> bytes:
 
     Octets behind the end of the compressed stream are ignored: sq pads messages with them.
     """
-    algorithm, data = content[:1], content[1:]
+    algorithm, data = content[:1], memoryview(content)[1:]
     stream: zlib._Decompress | bz2.BZ2Decompressor
     match algorithm:
         case b"\x00":
-            return data
+            return bytes(data)
         case b"\x01":
             stream = zlib.decompressobj(-zlib.MAX_WBITS)
         case b"\x02":
@@ -215,15 +218,20 @@ def _inflate(content: bytes, limit: int) -> bytes:
     return inflated
 
 
-def _literal(content: bytes) -> tuple[str, bytes]:
-    """(format, data) of a literal packet (RFC 9580 5.9); its file name and date are not signed."""
-    format_ = content[:1].decode("latin-1")
+def _literal(data: bytes, packet: Packet) -> tuple[str, bytes]:
+    """(format, octets) of a literal packet (RFC 9580 5.9); its file name and date are not signed."""
+    (offset, length), *others = packet.chunks
+    head = data[offset : offset + min(length, _MOST_LITERAL_HEAD)]
+    format_ = head[:1].decode("latin-1")
     if format_ not in ("b", "t", "u", "m"):
         raise Malformed("literal data of unknown format")
-    start = 2 + int.from_bytes(content[1:2], "big") + 4
-    if len(content) < start:
+    start = 2 + int.from_bytes(head[1:2], "big") + 4
+    if length < start:
         raise Malformed("literal data is cut short")
-    return format_, content[start:]
+    # Without its head from the beginning: what follows may be 50 MB, and each slice is a copy.
+    spans = [(offset + start, length - start), *others]
+    pieces = [data[at : at + size] for at, size in spans]
+    return format_, pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _announces(one_pass: bytes, facts: SignatureFacts, *, last: bool) -> bool:

@@ -95,7 +95,7 @@ def text_parts(payload: Entity, depth: int = 0) -> Iterator[str]:
         raise TooLarge("MIME nesting deeper than 20")
     if payload.fields.get_content_maintype() == "multipart":
         for part in payload.parts():
-            yield from text_parts(entity.read(part), depth + 1)
+            yield from text_parts(part, depth + 1)
     elif (
         payload.content_type == "text/plain"
         and payload.fields.get_content_disposition() != "attachment"
@@ -109,7 +109,7 @@ def attachment_names(payload: Entity, depth: int = 0) -> Iterator[str]:
         raise TooLarge("MIME nesting deeper than 20")
     if payload.fields.get_content_maintype() == "multipart":
         for part in payload.parts():
-            yield from attachment_names(entity.read(part), depth + 1)
+            yield from attachment_names(part, depth + 1)
     elif (
         payload.content_type != "text/plain"
         or payload.fields.get_content_disposition() == "attachment"

@@ -15,11 +15,11 @@ from gateway.message.submission import Content
 
 Unwrap = Callable[[bytes, int], bytes]
 MOST_PKESKS = 100
-_MOST_INFLATION = 4
+_MOST_INFLATION = 2
 
 
 def inflation_limit(config: Config) -> int:
-    """Bytes that anything inside a mail may inflate to: four times the largest mail taken."""
+    """Bytes that anything inside a mail may inflate to: twice the largest mail taken."""
     return _MOST_INFLATION * config.smtp.message_bytes
 
 
@@ -49,13 +49,19 @@ def open_mail(mail: Entity, unwrap: Unwrap, limit: int) -> Opening:
     encrypted = mail.content_type == "multipart/encrypted"
     try:
         found = pgpmime.ciphertext(mail)
-        encrypted = encrypted or found is not None
-        source = pgpmime.signed(mail) if found is None else _decrypt(found, unwrap, limit)
-        if source is None:
+        if found is None:
+            signed = _signed(mail, limit)
+        else:
+            encrypted, form = True, Form.INLINE if found.inline else Form.MESSAGE
+            # The strict outer grammar comes before gpg: gpg takes an empty encrypted packet
+            # followed by a clear signed message for well decrypted.
+            packet.split(found.message, limit=MOST_PKESKS)
+            inner = unwrap(found.message, limit)
+            del found  # perhaps 50 MB that nobody needs any more
+            signed = _inside(Signed(form, inner), limit)
+        if signed is None:
             return Opening(encrypted, None, None, None, outer, "not signed")
-        content = submission.content(source, limit)
-        if not content.signatures:
-            return Opening(encrypted, None, None, None, outer, "not signed")
+        source, content = signed
         # Walked here so that hostile nesting is refused at the door and not met by a worker.
         payload = entity.read(content.payload)
         for _ in submission.text_parts(payload):
@@ -67,21 +73,12 @@ def open_mail(mail: Entity, unwrap: Unwrap, limit: int) -> Opening:
     return Opening(encrypted, source, content, protected, merged(outer, protected))
 
 
-def _decrypt(found: pgpmime.Ciphertext, unwrap: Unwrap, limit: int) -> Signed | None:
-    # The strict outer grammar comes before gpg: gpg takes an empty encrypted packet followed by a
-    # clear signed message for well decrypted.
-    packet.split(found.message, limit=MOST_PKESKS)
-    message = unwrap(found.message, limit)
-    if found.inline:
-        return _inside_text(message, limit)
-    inner = submission.content(Signed(Form.MESSAGE, message), limit)
-    if inner.signatures:
-        return Signed(Form.MESSAGE, message)
-    return pgpmime.signed(entity.read(inner.body))
+def _inside(source: Signed, limit: int) -> tuple[Signed, Content] | None:
+    """The signed object that is all of a decrypted message, opened; None where it is none."""
+    content = submission.content(source, limit)
+    return (source, content) if content.signatures else _signed(entity.read(content.payload), limit)
 
 
-def _inside_text(message: bytes, limit: int) -> Signed | None:
-    inner = submission.content(Signed(Form.INLINE, message), limit)
-    if inner.signatures:
-        return Signed(Form.INLINE, message)
-    return pgpmime.signed(entity.read(inner.payload))
+def _signed(found: Entity, limit: int) -> tuple[Signed, Content] | None:
+    source = pgpmime.signed(found)
+    return None if source is None else (source, submission.content(source, limit))

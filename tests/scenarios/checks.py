@@ -15,15 +15,19 @@ from tests import programs
 from tests.officers import Attachment, Officer, Reading, parse, signed_parts
 from tests.scenarios.story import Person
 
-COPY_FIELDS = frozenset(
-    "From To Date Message-ID Subject List-Id List-Post List-Help List-Unsubscribe List-Archive "
-    "List-Owner Archived-At Autocrypt MIME-Version Content-Type".split()
+_EVERY_FIELD = frozenset(
+    {"From", "To", "Date", "Message-ID", "Subject", "Autocrypt", "MIME-Version", "Content-Type"}
 )
+COPY_FIELDS = _EVERY_FIELD | {
+    "List-Id", "List-Post", "List-Help", "List-Unsubscribe", "List-Archive", "List-Owner",
+    "Archived-At",
+}  # fmt: skip
 THREAD_FIELDS = frozenset({"In-Reply-To", "References"})
-NOTICE_FIELDS = frozenset(
-    "From To Date Message-ID Subject Auto-Submitted Autocrypt MIME-Version Content-Type".split()
-)
+NOTICE_FIELDS = _EVERY_FIELD | {"Auto-Submitted"}
 _ARMOR = re.compile(rb"-----BEGIN PGP MESSAGE-----.*?-----END PGP MESSAGE-----", re.DOTALL)
+_CLEARTEXT = re.compile(
+    rb"-----BEGIN PGP SIGNED MESSAGE-----.*?\r\n\r\n(?P<text>.*?)-----BEGIN PGP SIGNATURE", re.DOTALL
+)
 _KEYDATA = re.compile(rb"keydata=[^:]*?(?=\r\n\S)", re.DOTALL)
 _STRUCTURE = re.compile(
     rb"--(?P<b>\S+)\r\nContent-Type: application/pgp-encrypted\r\n"
@@ -76,10 +80,11 @@ class Expected:
 
 def signed_octets(author: Officer, mail: bytes) -> bytes:
     """What the author signed, taken from their own mail with their own key."""
-    reading = author.read(mail)
-    if parse(reading.plain).get_content_type() == "multipart/signed":
-        return signed_parts(reading.plain)[0]
-    return reading.plain
+    plain = author.read(mail).plain
+    if parse(plain).get_content_type() == "multipart/signed":
+        return signed_parts(plain)[0]
+    cleartext = _CLEARTEXT.search(plain)
+    return cleartext.group("text") if cleartext else plain
 
 
 def check_copy(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 from pathlib import Path
-
-from sqlalchemy import select
+from tempfile import TemporaryDirectory
 
 from gateway.crypto import certificate as openpgp
 from gateway.store import certificate as certificates
-from gateway.store import hold, ledger, member, outbox
+from gateway.store import hold, ledger, mailing_list, member, outbox
 from gateway.store.mailing_list import GatewayKey, Purpose
 from tests import programs
 from tests.gateway import CommandFailed, RunningGateway, short_place
@@ -35,6 +33,7 @@ from tests.scenarios.story import Act, Command, Enrol, Expire, Mail, Person, Rev
 MOST_MEMORY = 400 * 2**20
 # Every mail carries them, and no copy may show them.
 CLIENT = {"User-Agent": "Nightjar/7.1", "X-Originating-IP": "[192.0.2.7]"}
+# gpg, its clock set back, is to encrypt to keys that were made since.
 _OLD_KEY = ("--ignore-time-conflict", "--ignore-valid-from")
 
 
@@ -127,6 +126,7 @@ class Play:
         self._submissions: dict[str, Submission] = {}
         self._seen: dict[str, int] = {}
         self._holds: set[str] = set()
+        self._unfinished: set[int] = set()
 
     def run(self) -> Summary:
         """All steps, each with all that follows from it."""
@@ -151,7 +151,9 @@ class Play:
         self.gateway.close()
 
     def _step(self, step: Step) -> None:
+        logged = len(self.gateway.log_text)
         self._act(step, step.act)
+        assert step.outcome.logs in self.gateway.log_text[logged:], "the log does not say why"
         self.gateway.wait_until_delivered()
         self._check_holds(step)
         self._check_parked(step)
@@ -192,7 +194,7 @@ class Play:
         assert reply == act.reply, f"the answer was {reply}"
 
     def _written(self, act: Mail, author: Officer) -> Submission:
-        at = datetime.now(UTC) - timedelta(days=act.signed_days_ago)
+        at = datetime.now(UTC) - act.age if act.signed_ago else None
         readers = [self._certificate(one) for one in act.encrypt_to or act.to]
         answered = self._submissions[act.answers].message_id if act.answers else None
         attachments = [_attachment(name) for name in act.attachments]
@@ -209,8 +211,8 @@ class Play:
             line_end=act.line_end,
             in_reply_to=answered,
             references=[answered] if answered else [],
-            at=at if act.signed_days_ago else None,
-            options=(*act.options, *(_OLD_KEY if act.signed_days_ago else ())),
+            at=at,
+            options=(*act.options, *(_OLD_KEY if at else ())),
         )
         signed = signed_octets(author, mail)
         return Submission(act.author, mail, signed, act.subject, act.text, attachments)
@@ -253,7 +255,11 @@ class Play:
 
     def _check_parked(self, step: Step) -> None:
         with self.gateway.reading() as session:
-            found = {address: entry.reason for entry, address in outbox.unfinished(session)}
+            found = {}
+            for entry, address in outbox.unfinished(session):
+                if entry.id not in self._unfinished:
+                    self._unfinished.add(entry.id)
+                    found[address] = entry.reason
         wanted = {self.story.people[n].address: why for n, why in step.outcome.parked.items()}
         assert found == wanted, f"not delivered: {found}"
 
@@ -301,19 +307,13 @@ class Play:
 
     def _identities(self) -> dict[str, Identity]:
         """Local part -> identity, of every list, by its letter too, and of gateway@."""
-        found = {}
+        domain = self.gateway.domain
         with self.gateway.reading() as session:
-            keys = {
-                key.fingerprint: key.certificate for key in session.scalars(select(GatewayKey))
-            }
-            for one in certificates_of_lists(session):
-                local, letter, title, fingerprint = one
-                address = f"{local}@{self.gateway.domain}"
-                identity = Identity(address, title, fingerprint, keys[fingerprint])
-                found[local] = found[letter.lower()] = identity
-            query = select(GatewayKey).where(GatewayKey.purpose == Purpose.COMMAND)
-            key = session.scalars(query).one()
-            found["gateway"] = Identity(key.address, "", key.fingerprint, key.certificate)
+            command = mailing_list.own_key(session, Purpose.COMMAND)
+            found = {"gateway": _identity(command, "")}
+            for one in mailing_list.all_lists(session):
+                assert one.key.address == one.address(domain)
+                found[one.local_part] = found[one.letter.lower()] = _identity(one.key, one.title)
         return found
 
     def _address(self, name: str) -> str:
@@ -325,3 +325,56 @@ class Play:
         if name in self.story.people:
             return self.officers[name].certificate
         return self.identities[name].certificate
+
+
+def revoked(officer: Officer) -> bytes:
+    """The certificate of a GnuPG user with the revocation that gpg made beside the key."""
+    home = officer.program.home
+    text = (home / "openpgp-revocs.d" / f"{officer.fingerprint}.rev").read_text()
+    # A colon keeps gpg users from importing it by mistake.
+    block = text[text.index(":-----BEGIN") + 1 :].encode()
+    with TemporaryDirectory(prefix="pgp") as folder:
+        other = Path(folder)
+        programs.gpg(other, "--no-autostart", "--import", data=officer.certificate + block)
+        return programs.gpg(other, "--armor", "--export", officer.fingerprint)
+
+
+def _identity(key: GatewayKey, title: str) -> Identity:
+    return Identity(key.address, title, key.fingerprint, key.certificate)
+
+
+def _used(story: Story) -> set[str]:
+    """Names of those who are members, or do something."""
+    names = set(story.members)
+    for step in story.steps:
+        match step.act:
+            case Mail():
+                readers = {one for one in step.act.encrypt_to or () if one in story.people}
+                names |= {step.act.author, *readers} | ({step.act.by} if step.act.by else set())
+            case Enrol():
+                names.add(step.act.enrol)
+            case _:
+                pass
+    return names
+
+
+def _attachment(name: str) -> Attachment:
+    """A file with octets that a careless program would change."""
+    content = name.encode() + b"\r\nline\nline\r \x00\xff\xfe" + bytes(range(256)) * 20
+    return name, "application/octet-stream", content
+
+
+def _options(settings: Mapping[str, object]) -> list[str]:
+    """{"signed_only": True, "moderation": "all"} -> --signed-only --moderation all"""
+    words = []
+    for name, value in settings.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
+    return words
+
+
+def _line(answer: tuple[int, str]) -> str:
+    return f"{answer[0]} {answer[1]}"

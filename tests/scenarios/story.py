@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that somebody sends, and how it is answered."""
+    """A mail that somebody sends, and how it is answered. signed_ago: "30 days", "20 seconds"."""
 
     author: str
     reply: str
@@ -47,7 +48,7 @@ class Mail:
     form: str = "6.2"
     protected: bool = True
     signed: bool = True
-    signed_days_ago: int = 0
+    signed_ago: str = ""
     line_end: str = "crlf"
     options: tuple[str, ...] = ()
     subject: str = "Ivory at Mombasa"
@@ -59,6 +60,13 @@ class Mail:
     mutation: str | None = None
     by: str | None = None
     rcpt_reply: str | None = None
+
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago it was signed."""
+        number, _, unit = (self.signed_ago or "0 days").partition(" ")
+        return timedelta(**{unit: int(number)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,8 @@ class Outcome:
     """All that follows from a step; what is not named must not happen.
 
     copies: who gets one from which list. notices: who is told what. held: which list holds it by
-    which rule. of: the step whose mail the copies are. shown_subject, says: what a reader sees.
+    which rule. parked: whose copy waits for an administrator, and why. of: the step whose mail the
+    copies are. shown_subject, says: what a reader sees. logs: what only the operator is told.
     """
 
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -112,6 +121,7 @@ class Outcome:
     of: str | None = None
     shown_subject: str | None = None
     says: tuple[str, ...] = ()
+    logs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

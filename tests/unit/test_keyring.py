@@ -1,17 +1,13 @@
-"""The gateway's keys with a real gpg: what opens, what never will, what is our fault."""
+"""The gateway's keys with a real gpg: what opens, and what never will."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shutil
-import signal
 import stat
-import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,13 +17,9 @@ from pysequoia import Cert
 
 from gateway.crypto.keyring import Keyring
 from gateway.errors import TooLarge, Unavailable, Undecryptable, UsageError
-from gateway.resources import gnupg_skeleton
 from tests import programs
 from tests.programs import KeyRequest, Program, gpg
-
-LIST = "wildlife@environet.example"
-TEXT = b"Content-Type: text/plain\r\n\r\nTwelve tusks.\r\n"
-LIMIT = 1 << 20
+from tests.unit.keyring_home import LIMIT, LIST, TEXT, encrypted, fingerprint, made
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +30,9 @@ def keyring() -> Iterator[Keyring]:
 
 @pytest.fixture
 def own() -> Iterator[Keyring]:
-    """A keyring to be broken."""
+    """A keyring that a test may change."""
     with made() as one:
         yield one
-
-
-@contextmanager
-def made() -> Iterator[Keyring]:
-    """A keyring with the list's key, on a short path."""
-    with TemporaryDirectory(prefix="keyring") as folder:
-        one = Keyring.create(Path(folder) / "gnupg", gnupg_skeleton())
-        one.generate("ENVIRONET Wildlife", LIST)
-        yield one
-        one.close()
 
 
 @pytest.fixture(scope="module", params=["gpg", "sq", "rnp", "sequoia"])
@@ -64,25 +46,6 @@ def program(request: pytest.FixtureRequest) -> Iterator[Program]:
             pytest.skip(str(error))
         yield one
         one.close()
-
-
-def encrypted(keyring: Keyring, data: bytes, *options: str) -> bytes:
-    """Encrypted to the list by gpg, binary."""
-    command = [*options, "--recipient", LIST, "--encrypt"]
-    return gpg(keyring.home, *command, data=data)
-
-
-def fingerprint(keyring: Keyring) -> str:
-    found = keyring.find(LIST)
-    assert found is not None
-    return found
-
-
-def agent_pid(keyring: Keyring) -> int:
-    answer = programs.run(
-        ["gpg-connect-agent", "--homedir", str(keyring.home), "getinfo pid", "/bye"]
-    )
-    return int(answer.split()[1])
 
 
 # Keys
@@ -180,32 +143,6 @@ def test_unwrap_of_64_at_once(keyring: Keyring) -> None:
     assert all(one.endswith(text) for one, text in zip(inside, texts, strict=True))
 
 
-def test_unwrap_after_the_agent_was_killed(own: Keyring) -> None:
-    message = encrypted(own, TEXT)
-    os.kill(agent_pid(own), signal.SIGKILL)
-    assert own.unwrap(message, LIMIT)
-    own.close()
-    assert own.unwrap(message, LIMIT)
-
-
-def test_unwrap_while_the_agent_is_killed_again_and_again(own: Keyring) -> None:
-    message = encrypted(own, TEXT)
-    expected = own.unwrap(message, LIMIT)
-
-    def attempt(_: int) -> bytes | None:
-        try:
-            return own.unwrap(message, LIMIT)
-        except Unavailable:
-            return None
-
-    with ThreadPoolExecutor(4) as pool:
-        attempts = pool.map(attempt, range(60))
-        for _ in range(5):
-            os.kill(agent_pid(own), signal.SIGKILL)
-        assert set(attempts) <= {expected, None}
-    assert own.unwrap(message, LIMIT) == expected
-
-
 # What is refused for good
 
 
@@ -236,7 +173,15 @@ def test_no_integrity_protection(keyring: Keyring) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [b"", b"no OpenPGP\r\n" * 100_000, b"\xcb\x07b\x00\x00\x00\x00\x00x"]
+    "message",
+    [
+        b"",
+        b"no OpenPGP\r\n" * 100_000,
+        b"\xcb\x07b\x00\x00\x00\x00\x00x",
+        # gpg ends at once and leaves the rest unread.
+        b"\xd2\xff\x00\x4c\x4b\x40\x09" + bytes(0x4C4B3F),
+    ],
+    ids=["empty", "text", "literal", "unknown version"],
 )
 def test_not_encrypted(keyring: Keyring, message: bytes) -> None:
     with pytest.raises(Undecryptable):
@@ -250,7 +195,6 @@ def test_to_somebody_else(keyring: Keyring, own: Keyring, option: str) -> None:
 
 
 def test_one_that_opens_after_one_that_does_not(keyring: Keyring, own: Keyring) -> None:
-    """gpg says DECRYPTION_OKAY and GOODMDC of the second; its exit status tells."""
     for first in (encrypted(own, TEXT), encrypted(keyring, TEXT, "--rfc2440", "--disable-mdc")):
         with pytest.raises(Undecryptable):
             keyring.unwrap(first + encrypted(keyring, TEXT), LIMIT)
@@ -276,132 +220,6 @@ def test_what_gpg_lets_through_and_the_callers_grammar_must_not(keyring: Keyring
     empty = encrypted(keyring, b"", "--compress-algo", "none")
     clear = gpg(keyring.home, "--sign", data=b"clear")
     assert keyring.unwrap(empty + clear, LIMIT)
-
-
-# What is our own fault
-
-
-@pytest.fixture
-def no_agent(own: Keyring) -> Callable[[str], Keyring]:
-    def replace(agent: str) -> Keyring:
-        program = own.home / "agent"
-        program.write_text(f"#!/bin/sh\n{agent}\n")
-        program.chmod(0o700)
-        with (own.home / "gpg.conf").open("a") as conf:
-            conf.write(f"\nagent-program {program}\n")
-        own.close()
-        return Keyring(own.home, timeout=1)
-
-    return replace
-
-
-@pytest.mark.parametrize("agent", ["exit 1", "kill -SEGV $$", "sleep 30"])
-def test_agent_that_does_not_start(
-    own: Keyring, no_agent: Callable[[str], Keyring], agent: str
-) -> None:
-    data_key = own.encrypt_to_self(b"key", fingerprint(own))
-    hidden = gpg(own.home, "--hidden-recipient", LIST, "--encrypt", data=TEXT)
-    certificate = fingerprint(own)
-    broken = no_agent(agent)
-    for attempt in (
-        lambda: broken.unwrap(data_key, LIMIT),
-        lambda: broken.unwrap(hidden, LIMIT),
-        lambda: broken.decrypt(data_key),
-        lambda: broken.sign(TEXT, certificate),
-        lambda: broken.generate("ENVIRONET", "new@environet.example"),
-    ):
-        with pytest.raises(Unavailable):
-            attempt()
-
-
-def test_agent_that_hangs(own: Keyring) -> None:
-    message = encrypted(own, TEXT)
-    impatient = Keyring(own.home, timeout=0.5)
-    assert impatient.unwrap(message, LIMIT)
-    pid = agent_pid(own)
-    os.kill(pid, signal.SIGSTOP)
-    begun = time.monotonic()
-    try:
-        with pytest.raises(Unavailable, match="124"):
-            impatient.unwrap(message, LIMIT)
-        with pytest.raises(Unavailable):
-            impatient.sign(TEXT, "0" * 40)
-        assert time.monotonic() - begun < 3
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    assert impatient.unwrap(message, LIMIT)
-
-
-def test_agent_without_memory(own: Keyring) -> None:
-    """64 RSA decryptions at once in an agent that may not expand its secure memory."""
-    gpg(own.home, "--passphrase", "", "--quick-gen-key", "r@x.example", "rsa4096", "sign,encr")
-    message = gpg(own.home, "--recipient", "r@x.example", "--encrypt", data=TEXT)
-    (own.home / "gpg-agent.conf").write_text("disable-scdaemon\n")
-    own.close()
-    crowded = Keyring(own.home, parallel=64)
-
-    def attempt(_: int) -> bool:
-        try:
-            crowded.unwrap(message, LIMIT)
-        except Unavailable:
-            return False
-        return True
-
-    with ThreadPoolExecutor(64) as pool:
-        if all(pool.map(attempt, range(128))):
-            pytest.skip("this gpg-agent found memory enough")
-
-
-def test_lost_keys(own: Keyring) -> None:
-    message = encrypted(own, TEXT)
-    (own.home / "private-keys-v1.d").rename(own.home / "elsewhere")
-    with pytest.raises(Unavailable):
-        own.unwrap(message, LIMIT)
-    (own.home / "elsewhere").rename(own.home / "private-keys-v1.d")
-    (own.home / "pubring.kbx").rename(own.home / "elsewhere")
-    with pytest.raises(Unavailable):
-        own.unwrap(message, LIMIT)
-    (own.home / "elsewhere").rename(own.home / "pubring.kbx")
-    assert own.unwrap(message, LIMIT)
-
-
-@pytest.mark.parametrize("damage", ["home", "pubring"])
-def test_lost_home(own: Keyring, damage: str) -> None:
-    message, key, elsewhere = encrypted(own, TEXT), fingerprint(own), own.home.parent / "elsewhere"
-    if damage == "home":
-        own.home.rename(elsewhere)
-    else:
-        (own.home / "pubring.kbx").write_bytes(b"no keybox\n" * 100)
-    attempts: dict[str, Callable[[], object]] = {
-        "unwrap": lambda: own.unwrap(message, LIMIT),
-        "find": lambda: own.find(LIST),
-        "export": lambda: own.export(key),
-        "encrypt": lambda: own.encrypt_to_self(b"x", key),
-        "sign": lambda: own.sign(TEXT, key),
-        "generate": lambda: own.generate("ENVIRONET", "new@environet.example"),
-    }
-    answered = []
-    for name, attempt in attempts.items():
-        try:
-            attempt()
-        except Unavailable:
-            continue
-        answered.append(name)
-    if damage == "home":
-        shutil.rmtree(own.home, ignore_errors=True)
-        elsewhere.rename(own.home)
-    assert answered == []
-
-
-def test_no_gpg(own: Keyring, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Unavailable):
-        Keyring(own.home)
-    with pytest.raises(Unavailable):
-        Keyring(tmp_path / "none")
-    with pytest.raises(Unavailable):
-        own.close()
-    monkeypatch.undo()
 
 
 # Signing and the vault's data key

@@ -16,10 +16,14 @@ def multipart(*parts: bytes, boundary: bytes = b"b", end: bytes = b"\r\n") -> by
     )
 
 
+def raw_parts(raw: bytes) -> list[bytes]:
+    return [part.raw for part in entity.read(raw).parts()]
+
+
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"])
 def test_parts_are_cut_byte_for_byte(end: bytes) -> None:
     first, second = b"X: 1" + end + end + b" one \t" + end, end + b"--b2" + end + b"--"
-    assert entity.read(multipart(first, second, end=end)).parts() == [first, second]
+    assert raw_parts(multipart(first, second, end=end)) == [first, second]
 
 
 def test_a_multipart_without_its_end_is_no_multipart() -> None:
@@ -29,7 +33,7 @@ def test_a_multipart_without_its_end_is_no_multipart() -> None:
 
 def test_a_preamble_and_an_epilogue_are_no_parts() -> None:
     raw = multipart(b"\r\none").replace(b"\r\n\r\n--b", b"\r\n\r\npreamble\r\n--b", 1) + b"epilogue"
-    assert entity.read(raw).parts() == [b"\r\none"]
+    assert raw_parts(raw) == [b"\r\none"]
 
 
 def test_many_parts_and_a_huge_header_are_refused() -> None:

@@ -1,0 +1,16 @@
+"""One cast for all stories: keys and founded gateways are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.scenarios.runner import Cast
+
+
+@pytest.fixture(scope="session")
+def cast() -> Iterator[Cast]:
+    made = Cast()
+    yield made
+    made.close()

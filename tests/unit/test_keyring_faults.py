@@ -1,0 +1,182 @@
+"""Faults on the gateway's own side, with a real gpg: never a verdict on the message."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gateway.crypto.keyring import Keyring
+from gateway.errors import Unavailable
+from tests import programs
+from tests.programs import gpg
+from tests.unit.keyring_home import LIMIT, LIST, TEXT, encrypted, fingerprint, made
+
+
+@pytest.fixture
+def own() -> Iterator[Keyring]:
+    with made() as one:
+        yield one
+
+
+def agent_pid(keyring: Keyring) -> int:
+    answer = programs.run(
+        ["gpg-connect-agent", "--homedir", str(keyring.home), "getinfo pid", "/bye"]
+    )
+    return int(answer.split()[1])
+
+
+@pytest.fixture
+def no_agent(own: Keyring) -> Callable[[str], Keyring]:
+    def replace(agent: str) -> Keyring:
+        program = own.home / "agent"
+        program.write_text(f"#!/bin/sh\n{agent}\n")
+        program.chmod(0o700)
+        with (own.home / "gpg.conf").open("a") as conf:
+            conf.write(f"\nagent-program {program}\n")
+        own.close()
+        return Keyring(own.home, timeout=1)
+
+    return replace
+
+
+@pytest.mark.parametrize("agent", ["exit 1", "kill -SEGV $$", "sleep 30"])
+def test_agent_that_does_not_start(
+    own: Keyring, no_agent: Callable[[str], Keyring], agent: str
+) -> None:
+    data_key = own.encrypt_to_self(b"key", fingerprint(own))
+    hidden = gpg(own.home, "--hidden-recipient", LIST, "--encrypt", data=TEXT)
+    certificate = fingerprint(own)
+    broken = no_agent(agent)
+    for attempt in (
+        lambda: broken.unwrap(data_key, LIMIT),
+        lambda: broken.unwrap(hidden, LIMIT),
+        lambda: broken.decrypt(data_key),
+        lambda: broken.sign(TEXT, certificate),
+        lambda: broken.generate("ENVIRONET", "new@environet.example"),
+    ):
+        with pytest.raises(Unavailable):
+            attempt()
+
+
+def test_agent_that_hangs(own: Keyring) -> None:
+    message = encrypted(own, TEXT)
+    impatient = Keyring(own.home, timeout=0.5)
+    assert impatient.unwrap(message, LIMIT)
+    pid = agent_pid(own)
+    os.kill(pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(Unavailable, match="124"):
+            impatient.unwrap(message, LIMIT)
+        with pytest.raises(Unavailable):
+            impatient.sign(TEXT, "0" * 40)
+        assert time.monotonic() - begun < 3
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert impatient.unwrap(message, LIMIT)
+
+
+def test_agent_without_memory(own: Keyring) -> None:
+    """64 RSA decryptions at once in an agent that may not expand its secure memory."""
+    gpg(own.home, "--passphrase", "", "--quick-gen-key", "r@x.example", "rsa4096", "sign,encr")
+    message = gpg(own.home, "--recipient", "r@x.example", "--encrypt", data=TEXT)
+    (own.home / "gpg-agent.conf").write_text("disable-scdaemon\n")
+    own.close()
+    crowded = Keyring(own.home, parallel=64)
+
+    def attempt(_: int) -> bool:
+        try:
+            crowded.unwrap(message, LIMIT)
+        except Unavailable:
+            return False
+        return True
+
+    with ThreadPoolExecutor(64) as pool:
+        if all(pool.map(attempt, range(128))):
+            pytest.skip("this gpg-agent found memory enough")
+
+
+def test_lost_keys(own: Keyring) -> None:
+    message = encrypted(own, TEXT)
+    (own.home / "private-keys-v1.d").rename(own.home / "elsewhere")
+    with pytest.raises(Unavailable):
+        own.unwrap(message, LIMIT)
+    (own.home / "elsewhere").rename(own.home / "private-keys-v1.d")
+    (own.home / "pubring.kbx").rename(own.home / "elsewhere")
+    with pytest.raises(Unavailable):
+        own.unwrap(message, LIMIT)
+    (own.home / "elsewhere").rename(own.home / "pubring.kbx")
+    assert own.unwrap(message, LIMIT)
+
+
+@pytest.mark.parametrize("damage", ["home", "pubring"])
+def test_lost_home(own: Keyring, damage: str) -> None:
+    message, key, elsewhere = encrypted(own, TEXT), fingerprint(own), own.home.parent / "elsewhere"
+    if damage == "home":
+        own.home.rename(elsewhere)
+    else:
+        (own.home / "pubring.kbx").write_bytes(b"no keybox\n" * 100)
+    attempts: dict[str, Callable[[], object]] = {
+        "unwrap": lambda: own.unwrap(message, LIMIT),
+        "find": lambda: own.find(LIST),
+        "export": lambda: own.export(key),
+        "encrypt": lambda: own.encrypt_to_self(b"x", key),
+        "sign": lambda: own.sign(TEXT, key),
+        "generate": lambda: own.generate("ENVIRONET", "new@environet.example"),
+    }
+    answered = []
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except Unavailable:
+            continue
+        answered.append(name)
+    if damage == "home":
+        shutil.rmtree(own.home, ignore_errors=True)
+        elsewhere.rename(own.home)
+    assert answered == []
+
+
+def test_no_gpg(own: Keyring, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unavailable):
+        Keyring(own.home)
+    with pytest.raises(Unavailable):
+        Keyring(tmp_path / "none")
+    with pytest.raises(Unavailable):
+        own.close()
+    monkeypatch.undo()
+
+
+def test_unwrap_after_the_agent_was_killed(own: Keyring) -> None:
+    message = encrypted(own, TEXT)
+    os.kill(agent_pid(own), signal.SIGKILL)
+    assert own.unwrap(message, LIMIT)
+    own.close()
+    assert own.unwrap(message, LIMIT)
+
+
+def test_unwrap_while_the_agent_is_killed_again_and_again(own: Keyring) -> None:
+    message = encrypted(own, TEXT)
+    hidden = gpg(own.home, "--hidden-recipient", LIST, "--encrypt", data=TEXT)
+    expected = own.unwrap(message, LIMIT)
+
+    def attempt(one: bytes) -> bytes | None:
+        try:
+            return own.unwrap(one, LIMIT)
+        except Unavailable:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        attempts = pool.map(attempt, [message, hidden] * 30)
+        for _ in range(5):
+            os.kill(agent_pid(own), signal.SIGKILL)
+        assert set(attempts) <= {expected, own.unwrap(hidden, LIMIT), None}
+    assert own.unwrap(message, LIMIT) == expected

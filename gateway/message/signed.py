@@ -219,7 +219,7 @@ def _inflate(content: bytes, limit: int) -> bytes:
 
 
 def _literal(data: bytes, packet: Packet) -> tuple[str, bytes]:
-    """(format, octets) of a literal packet (RFC 9580 5.9); its file name and date are not signed."""
+    """(format, octets) of a literal packet (RFC 9580 5.9); its name and date are not signed."""
     (offset, length), *others = packet.chunks
     head = data[offset : offset + min(length, _MOST_LITERAL_HEAD)]
     format_ = head[:1].decode("latin-1")

@@ -75,9 +75,7 @@ def run(counts: list[int], sizes: list[int]) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _measure(
-    place: Path, author: Officer, certs: list[bytes], sizes: list[int]
-) -> list[Figures]:
+def _measure(place: Path, author: Officer, certs: list[bytes], sizes: list[int]) -> list[Figures]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         sink_port = free.getsockname()[1]

@@ -1,6 +1,8 @@
 """Any bytes are read, or fail cleanly."""
 
-from hypothesis import example, given
+from contextlib import suppress
+
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import Malformed, Undecryptable
@@ -33,9 +35,6 @@ def no_key(message: bytes, limit: int) -> bytes:
 
 
 @given(mails)
-@example(
-    b"Content-Type: text/plain\r\n\r\n-----BEGIN PGP SIGNED MESSAGE-----\n\n-----BEGIN PGP SIGNATURE-----"
-)
 def test_any_mail_is_opened_or_judged_not_to_be_signed(raw: bytes) -> None:
     opening = open_mail(entity.read(raw), no_key, LIMIT)
     assert (opening.content is None) == (opening.source is None)
@@ -47,10 +46,8 @@ def test_any_entity_is_read(raw: bytes) -> None:
     protected.fields_of(found)
     protected.content_only(raw)
     for read in (found.parts, lambda: pgpmime.decoded_body(found), lambda: pgpmime.signed(found)):
-        try:
+        with suppress(Malformed):
             read()
-        except Malformed:
-            pass
 
 
 @given(st.lists(st.binary(max_size=60).filter(lambda part: b"--b" not in part), max_size=8))

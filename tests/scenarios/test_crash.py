@@ -42,7 +42,7 @@ def test_kill_at_random_moments_loses_and_doubles_nothing() -> None:
             for n in range(POSTINGS)
         ]
         gateway.start()
-        client = threading.Thread(target=lambda: [_insist(gateway, ana, mail) for mail in mails])
+        client = threading.Thread(target=_insist_on_all, args=(gateway, ana, mails))
         client.start()
         kills = 0
         while client.is_alive() or kills < KILLS:
@@ -86,6 +86,11 @@ def test_a_worker_alone_may_die() -> None:
             assert gateway.send(mail, ana.address, [LIST])[0] == 250
             gateway.wait_until_delivered()
         assert len(gateway.copies(ana.address)) == 3
+
+
+def _insist_on_all(gateway: RunningGateway, author: Officer, mails: list[bytes]) -> None:
+    for mail in mails:
+        _insist(gateway, author, mail)
 
 
 def _insist(gateway: RunningGateway, author: Officer, mail: bytes) -> None:

@@ -164,14 +164,14 @@ def test_multipart_encrypted_has_two_parts(count: int) -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        b"-----BEGIN PGP SIGNED MESSAGE-----\nX-Note: trust me\n\ntext\n-----BEGIN PGP SIGNATURE-----",
-        b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n-not escaped\n-----BEGIN PGP SIGNATURE-----",
-        b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\ntext\n",
+        b"X-Note: trust me\n\ntext\n-----BEGIN PGP SIGNATURE-----",
+        b"Hash: SHA256\n\n-not escaped\n-----BEGIN PGP SIGNATURE-----",
+        b"Hash: SHA256\ntext\n",
     ],
 )
 def test_a_cleartext_signature_has_no_room_for_more(hostile: bytes) -> None:
     with pytest.raises(Malformed):
-        pgpmime.cleartext_signed(hostile)
+        pgpmime.cleartext_signed(b"-----BEGIN PGP SIGNED MESSAGE-----\n" + hostile)
 
 
 def test_text_of_nested_parts_is_found_and_deep_nesting_refused() -> None:

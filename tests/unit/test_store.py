@@ -79,9 +79,13 @@ def test_a_reading_session_writes_nothing(database: Database) -> None:
 
 
 def test_a_fault_takes_the_whole_transaction_back(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.transaction() as session:
-        fill(session)
-        raise RuntimeError
+    def fail_after_filling() -> None:
+        with database.transaction() as session:
+            fill(session)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_filling()
     with database.reading() as session:
         assert session.query(Member).count() == 0
 

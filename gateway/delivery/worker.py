@@ -102,18 +102,29 @@ class Worker:
             lease = self._lease()
             if lease is None:
                 return False
-            await self._deliver(lease)
         except GatewayError as error:
-            log.error("delivery interrupted: %s", error)  # noqa: TRY400  its text says all
+            log.error("no work can be leased: %s", error)  # noqa: TRY400  its text says all
+            await asyncio.sleep(IDLE_SECONDS)
+            return False
+        try:
+            await self._deliver(lease)
         except Exception as error:
-            # Whatever it is, the next lease may do better; the message could hold content.
-            log.error("delivery failed\n%s", trace(error))  # noqa: TRY400
-        else:
-            return True
-        await asyncio.sleep(IDLE_SECONDS)
+            # Another posting may do better, so this one must not stand in its way.
+            said = str(error) if isinstance(error, GatewayError) else trace(error)
+            log.error("posting %s was not delivered: %s", lease.subject, said)  # noqa: TRY400
+            self._postpone(lease, type(error).__name__)
+        return True
+
+    def _postpone(self, lease: Lease, fault: str) -> None:
+        """Whatever of a lease has no result yet is tried later, as after a temporary failure.
+
+        Where that can't be written down either, the lease runs out by itself.
+        """
+        outcomes = [Outcome(one.id, "deferred", None, fault) for one in lease.entries]
         with suppress(GatewayError):
-            self._release()
-        return False
+            self._record(
+                [self._result(*pair) for pair in zip(outcomes, lease.entries, strict=True)]
+            )
 
     def _lease(self) -> Lease | None:
         delivery = self._app.config.delivery

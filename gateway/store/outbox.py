@@ -99,6 +99,11 @@ class Lease:
     list_id: int | None
     entries: tuple[Leased, ...]
 
+    @property
+    def subject(self) -> str:
+        """What it is about, for a log."""
+        return f"notice {self.notice_id}" if self.posting_id is None else str(self.posting_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

@@ -138,7 +138,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("token", name=op.f("uq_posting_token")),
     )
     with op.batch_alter_table("posting", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_posting_author_id"), ["author_id"], unique=False)
+        batch_op.create_index("ix_posting_rate", ["author_id", "received_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_posting_received_at"), ["received_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_posting_thread_id"), ["thread_id"], unique=False)
 
@@ -230,7 +230,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("posting_id", "member_id", name=op.f("uq_outbox_posting_id")),
     )
     with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.create_index("ix_outbox_due", ["state", "next_at"], unique=False)
+        batch_op.create_index("ix_outbox_due", ["state", "next_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_outbox_member_id"), ["member_id"], unique=False)
         batch_op.create_index("ix_outbox_owner", ["lease_owner"], unique=False)
 

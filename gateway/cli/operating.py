@@ -25,6 +25,7 @@ from gateway.store.outbox import Delivery, OutboxEntry
 from gateway.store.posting import Posting
 
 OPERATOR = "operator"
+ENTRY = click.IntRange(1, 2**63 - 1)
 
 
 @click.group("hold")
@@ -109,7 +110,7 @@ def queue(ctx: click.Context, as_json: bool) -> None:
 
 
 @queue.command("retry")
-@click.argument("ids", type=int, nargs=-1)
+@click.argument("ids", type=ENTRY, nargs=-1)
 @click.option("--parked", is_flag=True, help="All that is parked.")
 @click.pass_context
 @example("environet --state /var/lib/environet queue retry 4711")
@@ -126,7 +127,7 @@ def queue_retry(ctx: click.Context, ids: tuple[int, ...], parked: bool) -> None:
 
 
 @queue.command("drop")
-@click.argument("ids", type=int, nargs=-1, required=True)
+@click.argument("ids", type=ENTRY, nargs=-1, required=True)
 @click.option("--reason", required=True, help="Kept in the ledger.")
 @click.pass_context
 @example('environet --state /var/lib/environet queue drop 4711 --reason "left the agency"')

@@ -168,7 +168,7 @@ def gather(
         >= policy.postings_an_hour,
         list_moderated=one.moderation is Moderation.ALL,
         author_moderated=one.moderation is Moderation.NEW
-        and posting.count_accepted(session, writer.id, one.id) < policy.new_member_postings,
+        and not posting.has_accepted(session, writer.id, one.id, policy.new_member_postings),
     )
 
 

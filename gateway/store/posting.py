@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, func, select
+from sqlalchemy import ForeignKey, Index, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from gateway.errors import UsageError
@@ -35,10 +35,11 @@ class Posting(Base):
     """A verified submission of a member. `token` names it in Message-IDs and seals its content."""
 
     __tablename__ = "posting"
+    __table_args__ = (Index("ix_posting_rate", "author_id", "received_at"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     token: Mapped[str] = mapped_column(unique=True)
-    author_id: Mapped[int] = mapped_column(ForeignKey("member.id"), index=True)
+    author_id: Mapped[int] = mapped_column(ForeignKey("member.id"))
     thread_id: Mapped[int] = mapped_column(ForeignKey("thread.id"), index=True)
     references: Mapped[str]
     received_at: Mapped[datetime] = mapped_column(index=True)
@@ -146,18 +147,19 @@ def count_since(session: Session, author_id: int, since: datetime) -> int:
     return session.scalar(query) or 0
 
 
-def count_accepted(session: Session, author_id: int, list_id: int) -> int:
-    query = (
-        select(func.count())
-        .select_from(PostingList)
+def has_accepted(session: Session, author_id: int, list_id: int, count: int) -> bool:
+    """Whether a list has accepted at least `count` postings of an author."""
+    some = (
+        select(PostingList.posting_id)
         .join(Posting)
         .where(
             Posting.author_id == author_id,
             PostingList.list_id == list_id,
             PostingList.placement == Placement.ACCEPTED,
         )
+        .limit(count)
     )
-    return session.scalar(query) or 0
+    return session.scalar(select(func.count()).select_from(some.subquery())) == count
 
 
 def get(session: Session, label: str) -> Posting:

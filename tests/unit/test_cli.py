@@ -686,7 +686,7 @@ def test_a_posting_is_listed_shown_and_given_back(state: Path, author: Officer) 
     assert [one["posting"] for one in events(state, "read")[reads:]] == [label, label]
 
 
-@pytest.mark.parametrize("label", ["B-4711", "x", "", "A-1"])
+@pytest.mark.parametrize("label", ["B-4711", "x", "", "A-1", "²", "9" * 30])
 def test_a_posting_that_is_not_there(label: str, state: Path, author: Officer) -> None:
     post(state, author, "wildlife")
     assert f"there is no posting {label!r}" in refused(state, "posting", "show", label)
@@ -717,7 +717,7 @@ def test_a_hold_is_decided_once(
     assert label not in good(state, "hold", "list").output
 
 
-@pytest.mark.parametrize("label", ["H-4711", "x", "", "-"])
+@pytest.mark.parametrize("label", ["H-4711", "x", "", "-", "²", "9" * 30])
 def test_a_hold_that_is_not_there(label: str, state: Path) -> None:
     assert "there is no hold" in refused(state, "hold", "approve", "--", label)
 
@@ -761,6 +761,7 @@ def test_queue_changes_all_or_nothing(state: Path, author: Officer) -> None:
 def test_queue_retry_without_an_entry(state: Path) -> None:
     assert "name the entries, or --parked" in refused(state, "queue", "retry", status=2)
     assert refused(state, "queue", "drop", "1", status=2)
+    assert refused(state, "queue", "retry", "9" * 30, status=2)
 
 
 # What holds for every command

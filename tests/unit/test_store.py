@@ -225,3 +225,18 @@ def test_a_name_that_could_deceive_is_not_taken(database: Database, name: str) -
     with pytest.raises(UsageError, match="name"), database.transaction() as session:
         member.add(session, address="a@x.example", name=name, organisation="O", kind=Kind.AGENCY,
                    country="KE", now=NOW)  # fmt: skip
+
+
+def test_a_lease_follows_the_index_however_much_waits(database: Database) -> None:
+    with database.transaction() as session:
+        on, posting = fill(session, 1)
+        outbox.queue_posting(session, posting.id, on, NOW)
+        plan = session.execute(
+            text(
+                "EXPLAIN QUERY PLAN SELECT * FROM outbox WHERE state = 'waiting' AND next_at <= "
+                "'2026-03-14' AND posting_id = 1 ORDER BY next_at, id LIMIT 200"
+            )
+        )
+        steps = [row[3] for row in plan]
+    assert any("ix_outbox_due" in step for step in steps)
+    assert not any("TEMP B-TREE" in step for step in steps)

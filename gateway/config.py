@@ -6,6 +6,7 @@ environet.toml that `init` writes and docs/settings.md are made from it.
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import re
 from pathlib import Path
@@ -16,8 +17,11 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from gateway.errors import UsageError
 
@@ -71,7 +75,19 @@ def _handoff(value: str) -> str:
     if colon and scheme in ("smtp", "smtp+starttls") and rest.startswith("//"):
         split_host_port(rest[2:].rstrip("/"))
         return value
-    raise ValueError(f"{value!r} is neither smtp://HOST:PORT nor maildir:DIR")
+    raise ValueError(
+        f"{value!r} is none of smtp://HOST:PORT, smtp+starttls://HOST:PORT, maildir:DIR"
+    )
+
+
+def _database(value: str) -> str:
+    try:
+        known = make_url(value).get_backend_name() in ("sqlite", "postgresql")
+    except ArgumentError:
+        known = False
+    if not known:
+        raise ValueError("is no URL of an SQLite or PostgreSQL database")  # it may have a password
+    return value
 
 
 def _url(value: str) -> str:
@@ -90,7 +106,7 @@ class Section(BaseModel):
 
 
 class DatabaseSection(Section):
-    url: str = Field(
+    url: Annotated[str, AfterValidator(_database)] = Field(
         "sqlite:///environet.sqlite",
         description="SQLAlchemy URL; a relative SQLite path is inside the state directory",
     )
@@ -125,7 +141,10 @@ class WebSection(Section):
 class HandoffSection(Section):
     to: Annotated[str, AfterValidator(_handoff)] = Field(
         "smtp://127.0.0.1:25",
-        description="where copies go: smtp://HOST:PORT, smtp+starttls://HOST:PORT or maildir:DIR",
+        description=(
+            "where copies go: smtp://HOST:PORT, smtp+starttls://HOST:PORT or maildir:DIR "
+            "(a relative DIR is inside the state directory)"
+        ),
     )
     connections: Annotated[int, Field(ge=1, le=50)] = Field(
         4, description="connections to the mail server at once"
@@ -234,11 +253,33 @@ def check(data: dict[str, Any], state: Path) -> Config:
         config = Config(**data)
     except ValidationError as error:
         faults = [_describe(item) for item in error.errors()]
+        config = _without_faults(data, error)
+    except SettingsError as error:  # such as a section's variable that is no JSON
+        faults = [f"environment: {error}"]
     if config is not None:
-        faults = _faults_between_settings(config, state)
+        faults += _faults_between_settings(config, state)
     if faults or config is None:
         raise ConfigError(faults)
     return config
+
+
+def _without_faults(data: dict[str, Any], error: ValidationError) -> Config | None:
+    """The settings with defaults for the faulty ones, so that those between settings show as well.
+
+    None where that is not to be had: a fault that the environment brings in stays.
+    """
+    sound = {"domain": "unknown.example", **copy.deepcopy(data)}
+    for item in error.errors():
+        section, *rest = item["loc"]
+        if rest and isinstance(sound.get(str(section)), dict):
+            sound[str(section)].pop(str(rest[0]), None)
+        else:
+            sound.pop(str(section), None)
+    sound.setdefault("domain", "unknown.example")
+    try:
+        return Config(**sound)
+    except ValidationError:
+        return None
 
 
 def _describe(item: Any) -> str:

@@ -32,16 +32,17 @@ def found(state: Path, chosen: dict[str, str], clock: Clock, progress: Progress)
     """
     if state.exists() and (not state.is_dir() or any(state.iterdir())):
         raise UsageError(f"{state} is there already; 'init' makes a new directory")
-    chosen = {**chosen, "smtp.certificate": CERTIFICATE, "smtp.key": KEY}
     was_there = state.exists()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     state.chmod(0o700)
     keyring: Keyring | None = None
     try:
-        progress("TLS certificate")
-        make_self_signed(chosen["domain"], state / CERTIFICATE, state / KEY, now=clock())
         (state / settings.FILE).write_text(settings.render(chosen))
-        settings.load(state)
+        domain = settings.load(state).domain
+        progress("TLS certificate")
+        make_self_signed(domain, state / CERTIFICATE, state / KEY, now=clock())
+        tls = {"smtp.certificate": CERTIFICATE, "smtp.key": KEY}
+        (state / settings.FILE).write_text(settings.render(chosen | tls))
         keyring = Keyring.create(state / KEYRING, gnupg_skeleton())
         app = open_app(state, clock)
         progress("database")
@@ -52,7 +53,8 @@ def found(state: Path, chosen: dict[str, str], clock: Clock, progress: Progress)
             keyring.close()
         shutil.rmtree(state, ignore_errors=True)
         if was_there:
-            state.mkdir(mode=0o700)
+            # It is still there where its parent directory is not ours to change.
+            state.mkdir(mode=0o700, exist_ok=True)
         raise
     return app
 

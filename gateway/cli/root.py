@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import click
+from sqlalchemy.engine import make_url
 
 from gateway import config as settings
 from gateway.app import utc_now
@@ -84,6 +85,10 @@ def init(
     given = {"domain": domain, "smtp.listen": smtp, "smtp.lmtp_listen": lmtp, "web.listen": web,
              "handoff.to": handoff}  # fmt: skip
     chosen = {name: value for name, value in given.items() if value is not None}
+    if (handoff or "").startswith("maildir:"):
+        # A relative folder is meant from here, whatever directory the server will start in.
+        folder = Path(str(handoff).removeprefix("maildir:")).absolute()
+        chosen["handoff.to"] = f"maildir:{folder}"
     state = state_of(ctx)
     with click.progressbar(length=steps(), label="Founding", item_show_func=str) as bar:
         app = found(state, chosen, utc_now, lambda step: bar.update(1, step))
@@ -183,6 +188,7 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
 def config_show(ctx: click.Context, as_json: bool) -> None:
     """Print the settings in force, those of the environment included."""
     values = settings.load(state_of(ctx)).model_dump()
+    values["database"]["url"] = str(make_url(values["database"]["url"]))  # hides a password
     if as_json:
         show_json(values)
         return

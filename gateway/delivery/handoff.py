@@ -109,13 +109,19 @@ def one_line(text: str | bytes) -> str:
 
 
 def parse(
-    setting: str, hostname: str, *, connections: int = 4, tls: ssl.SSLContext | None = None
+    setting: str,
+    hostname: str,
+    *,
+    connections: int = 4,
+    tls: ssl.SSLContext | None = None,
+    base: Path = Path("."),
 ) -> Handoff:
     """The way out that the setting names; nothing is opened before the first delivery.
 
     `smtp://HOST[:PORT]` (port 25), `smtp+starttls://HOST[:PORT]` (port 25, TLS with a verified
     certificate or nothing) or `maildir:DIR`. hostname: the gateway's own name, for EHLO and the
     names of files. connections: how many at the same time. tls: instead of the system's trust.
+    base: what a relative DIR is in.
     Raises UsageError when the setting names nothing of the kind.
     """
     # The doors are built on the values above.
@@ -128,7 +134,7 @@ def parse(
         raise UsageError(f"not a host name: {hostname!r}")
     scheme, _, rest = setting.partition(":")
     if scheme == "maildir" and rest:
-        return MaildirHandoff(Path(rest), hostname, writers=connections)
+        return MaildirHandoff(base / rest, hostname, writers=connections)
     if scheme in ("smtp", "smtp+starttls"):
         host, port = _host_and_port(setting)
         context = (tls or ssl.create_default_context()) if scheme == "smtp+starttls" else None

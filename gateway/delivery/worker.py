@@ -61,9 +61,11 @@ class Worker:
             app.config.handoff.to,
             app.config.domain,
             connections=app.config.handoff.connections,
+            base=app.state,
         )
         self._encryptor = Encryptor()
         self._signed: _Signed | None = None
+        self._has_orphans = False
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -99,6 +101,9 @@ class Worker:
     async def _step(self) -> bool:
         """One lease. False where nothing was due, or nothing can be done for now."""
         try:
+            if self._has_orphans:
+                self._release()
+                self._has_orphans = False
             lease = self._lease()
             if lease is None:
                 return False
@@ -118,13 +123,15 @@ class Worker:
     def _postpone(self, lease: Lease, fault: str) -> None:
         """Whatever of a lease has no result yet is tried later, as after a temporary failure.
 
-        Where that can't be written down either, the lease runs out by itself.
+        Where that can't be written down either, it is given back as soon as something can.
         """
         outcomes = [Outcome(one.id, "deferred", None, fault) for one in lease.entries]
-        with suppress(GatewayError):
+        try:
             self._record(
                 [self._result(*pair) for pair in zip(outcomes, lease.entries, strict=True)]
             )
+        except GatewayError:
+            self._has_orphans = True
 
     def _lease(self) -> Lease | None:
         delivery = self._app.config.delivery
@@ -155,6 +162,9 @@ class Worker:
         await self._handoff.deliver(self._copies(work, failed), record)
         if failed:
             self._park(failed)
+        if lease.notice_id is not None:
+            with self._app.database.transaction() as session:
+                outbox.erase_if_sent(session, lease.notice_id)
         if self._stopping:
             self._release()
 

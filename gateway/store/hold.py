@@ -58,7 +58,11 @@ def held(session: Session) -> list[Hold]:
 def get(session: Session, label: str) -> Hold:
     """By "H-17" or "17", its row locked. Raises UsageError."""
     number = label.upper().removeprefix("H-")
-    hold = session.get(Hold, int(number), with_for_update=True) if number.isdigit() else None
+    hold = (
+        session.get(Hold, int(number), with_for_update=True)
+        if number.isascii() and number.isdigit() and len(number) < 19
+        else None
+    )
     if hold is None:
         raise UsageError(f"there is no hold {label!r}; 'environet hold list' shows what is held")
     return hold

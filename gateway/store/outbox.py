@@ -18,7 +18,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    or_,
     select,
     update,
 )
@@ -42,7 +41,7 @@ class Delivery(StrEnum):
 
 
 class Notice(Base):
-    """A mail of the gateway's own to one member. `body` is sealed until it has been sent."""
+    """A mail of the gateway's own to one member. `body` is sealed, and erased once sent."""
 
     __tablename__ = "notice"
 
@@ -165,6 +164,12 @@ def queue_notice(session: Session, notice: Notice, member_id: int, now: datetime
     session.flush()
 
 
+def erase_if_sent(session: Session, notice_id: int) -> None:
+    """A notice that has reached its reader need not be kept: empty its body."""
+    sent = exists().where(OutboxEntry.notice_id == notice_id, OutboxEntry.state == Delivery.SENT)
+    session.execute(update(Notice).where(Notice.id == notice_id, sent).values(body=b""))
+
+
 def lease(
     session: Session, owner: str, now: datetime, duration: timedelta, most: int
 ) -> Lease | None:
@@ -284,7 +289,7 @@ def totals(session: Session) -> dict[str, int]:
 def get(session: Session, entry_id: int) -> OutboxEntry:
     entry = session.get(OutboxEntry, entry_id, with_for_update=True)
     if entry is None:
-        raise UsageError(f"the outbox has no entry {entry_id}; 'environet queue list' shows them")
+        raise UsageError(f"the outbox has no entry {entry_id}; 'environet queue' shows them")
     return entry
 
 

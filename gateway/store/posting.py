@@ -165,7 +165,11 @@ def has_accepted(session: Session, author_id: int, list_id: int, count: int) -> 
 def get(session: Session, label: str) -> Posting:
     """By "B-1234" or "1234". Raises UsageError."""
     number = label.rpartition("-")[2]
-    posting = session.get(Posting, int(number)) if number.isdigit() else None
+    posting = (
+        session.get(Posting, int(number))
+        if number.isascii() and number.isdigit() and len(number) < 19
+        else None
+    )
     if posting is None or ("-" in label and posting.label.lower() != label.lower()):
         raise UsageError(f"there is no posting {label!r}")
     return posting

@@ -186,7 +186,7 @@ def test_init_refuses_a_file(tmp_path: Path) -> None:
     [
         (("--domain", "no domain"), "domain: 'no domain' is no domain name"),
         (("--domain", DOMAIN, "--smtp", "25"), "smtp.listen: '25' is not HOST:PORT"),
-        (("--domain", DOMAIN, "--handoff", "mx"), "handoff.to: 'mx' is neither"),
+        (("--domain", DOMAIN, "--handoff", "mx"), "handoff.to: 'mx' is none of"),
         (("--domain", DOMAIN, "--lmtp", "127.0.0.1:8025"), "two doors listen"),
     ],
 )

@@ -1,20 +1,22 @@
 """One posting to many subscribers: seconds from its 250 to the last copy at a local sink.
 
 Beside it, in the same run: one gpg sign-and-encrypt call a subscriber, without any SMTP; and the
-floor of the public-key work, two X25519 operations a subscriber.
+floors, two X25519 operations a subscriber and Postfix's smtp-source with mails of the same size.
 """
 
 from __future__ import annotations
 
+import base64
+import os
 import shutil
 import smtplib
-import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pysequoia
@@ -23,51 +25,56 @@ from sqlalchemy import func, select
 
 from gateway.app import App, open_app
 from gateway.crypto import certificate as openpgp
+from gateway.crypto.encryptor import Encryptor, Recipient
+from gateway.delivery.copies import copies
+from gateway.delivery.writing import posting_letter
 from gateway.store import certificate as certificates
-from gateway.store import member, outbox
+from gateway.store import mailing_list, member, outbox
 from gateway.store.member import Kind
+from gateway.store.posting import Posting
+from tests.bench.smtp_floor import smtp_sink, smtp_source
 from tests.officers import Officer
 
 DOMAIN = "environet.example"
 LIST = f"wildlife@{DOMAIN}"
-SINK = "/usr/sbin/smtp-sink"
 GPG_CALLS = 30
 FLOOR_OPERATIONS = 2000
+SOURCE_MAILS = 300
+SESSIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """seconds: from the 250 to the last copy. door: from end of DATA to 250. cpu: of the delivery
-    process, seconds. All for `subscribers` copies of a posting with `size` bytes of text."""
+    """Seconds. door: from the end of DATA to 250; delivery: from the 250 to the last copy; cpu: of
+    the delivery process; source: smtp-source's, a mail of `wire` bytes, which a copy has."""
 
-    subscribers: int
     size: int
+    wire: int
     door: float
-    seconds: float
+    delivery: float
     cpu: float
+    source: float
 
 
 def run(counts: list[int], sizes: list[int]) -> None:
     """Print the table."""
-    if not Path(SINK).exists():
-        raise SystemExit(f"{SINK} is missing: install Debian's postfix")
     place = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
     try:
         author = Officer.create("gpg", "Ana Lind", "ana@customs.example", place / "ana")
         certs = _certificates(max(counts))
         gpg = {size: _one_gpg_call(author, certs[0], size) for size in sizes}
-        print(f"public-key floor, 2 X25519 operations:  {_floor() * 1e3:8.3f} ms a copy")
-        for size in sizes:
-            print(f"one gpg call a copy, {size:>9} bytes:     {gpg[size] * 1e3:8.3f} ms a copy")
-        print(f"\n{'subscribers':>11} {'bytes':>9} {'door':>8} {'250 to last':>12} "
-              f"{'a copy':>10} {'CPU a copy':>11} {'gpg / ours':>11}")  # fmt: skip
+        floor = _floor()
+        print(f"floor of the public-key work, two X25519 operations: {floor * 1e3:.3f} ms a copy\n")
+        print(f"{'sub-':>7} {'text':>9} {'end of DATA':>11} {'250 to':>9} {'a copy':>9} {'CPU of':>9}"
+              f" {'smtp-source':>11} {'one gpg call':>12}\n"
+              f"{'scribers':>7} {'bytes':>8} {'to 250':>11} {'last copy':>9} {'':>9} {'a copy':>9}"
+              f" {'same size':>11} {'no SMTP':>12}")  # fmt: skip
         for count in counts:
-            for figures in _measure(place / f"s{count}", author, certs[:count], sizes):
-                each = figures.seconds / count
+            for one in _measure(place / f"s{count}", author, certs[:count], sizes):
                 print(
-                    f"{count:>11} {figures.size:>9} {figures.door * 1e3:>5.0f} ms "
-                    f"{figures.seconds:>10.3f} s {each * 1e3:>7.3f} ms "
-                    f"{figures.cpu / count * 1e3:>8.3f} ms {gpg[figures.size] / each:>11.0f}",
+                    f"{count:>8} {one.size:>8} {one.door * 1e3:>8.0f} ms {one.delivery:>7.3f} s "
+                    f"{one.delivery / count * 1e3:>6.3f} ms {one.cpu / count * 1e3:>6.3f} ms "
+                    f"{one.source * 1e3:>8.3f} ms {gpg[one.size] * 1e3:>9.3f} ms",
                     flush=True,
                 )
         author.close()
@@ -75,51 +82,56 @@ def run(counts: list[int], sizes: list[int]) -> None:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _measure(place: Path, author: Officer, certs: list[bytes], sizes: list[int]) -> list[Figures]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        sink_port = free.getsockname()[1]
+def _measure(
+    place: Path, author: Officer, certs: list[bytes], sizes: list[int]
+) -> Iterator[Figures]:
     place.mkdir()
     state = place / "state"
-    _environet(state, "init", "--domain", DOMAIN, "--smtp", "127.0.0.1:0",
-               "--handoff", f"smtp://127.0.0.1:{sink_port}")  # fmt: skip
-    app = open_app(state)
-    _enrol(app, author, certs)
-    sink = subprocess.Popen([SINK, "-u", "nobody", f"127.0.0.1:{sink_port}", "1024"])
+    with smtp_sink() as sink:
+        _environet(state, "init", "--domain", DOMAIN, "--smtp", "127.0.0.1:0",
+                   "--handoff", f"smtp://127.0.0.1:{sink}")  # fmt: skip
+        app = open_app(state)
+        _enrol(app, author, certs)
+        try:
+            with _server(state) as port:
+                _post(app, author, port, 100, sink)  # the first reads every certificate
+                for size in sizes:
+                    yield _post(app, author, port, size, sink)
+        finally:
+            app.keyring.close()
+            app.close()
+
+
+@contextmanager
+def _server(state: Path) -> Iterator[int]:
+    """The port of a running gateway."""
     server = subprocess.Popen(
         [sys.executable, "-m", "gateway", "--state", str(state), "serve"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
+    port = 0
+    for line in server.stdout or ():
+        if line.startswith("listening: smtp "):
+            port = int(line.rpartition(":")[2])
+        if line.strip() == "ready":
+            break
     try:
-        port = 0
-        for line in server.stdout or ():
-            if line.startswith("listening: smtp "):
-                port = int(line.rpartition(":")[2])
-            if line.strip() == "ready":
-                break
-        time.sleep(1)
-        _post(app, author, port, 100)  # the first reads every certificate
-        return [_post(app, author, port, size) for size in sizes]
+        time.sleep(1)  # the delivery process is starting, too
+        yield port
     finally:
         server.terminate()
         server.wait(20)
-        sink.kill()
-        app.keyring.close()
-        app.close()
 
 
-def _post(app: App, author: Officer, port: int, size: int) -> Figures:
-    lines = "Forty-two tusks in a container of tea, seal A-17.\n" * (size // 50 + 1)
+def _post(app: App, author: Officer, port: int, size: int, sink: int) -> Figures:
     with app.database.reading() as session:
-        from gateway.store import mailing_list
-
         certificate = mailing_list.get(session, "wildlife").key.certificate
-    mail = author.write(to=[LIST], certificates=[certificate], subject="Bench", text=lines[:size])
+    mail = author.write(to=[LIST], certificates=[certificate], subject="Bench", text=_text(size))
+    cpu_before = _worker_cpu()
     with smtplib.SMTP("127.0.0.1", port) as client:
         client.ehlo()
         client.mail(author.address)
         client.rcpt(LIST)
-        before_cpu = _worker_cpu()
         started = time.time()
         code, reply = client.data(mail)
         accepted = time.time()
@@ -129,13 +141,30 @@ def _post(app: App, author: Officer, port: int, size: int) -> Figures:
         with app.database.reading() as session:
             totals = outbox.totals(session)
             last = session.scalar(select(func.max(outbox.OutboxEntry.finished_at)))
-        if set(totals) <= {"sent"}:
+        if set(totals) == {"sent"} and last is not None:
             break
         time.sleep(0.05)
-    assert last is not None
-    done = last if isinstance(last, datetime) else datetime.fromisoformat(str(last))
-    seconds = done.replace(tzinfo=UTC).timestamp() - accepted
-    return Figures(0, size, accepted - started, seconds, _worker_cpu() - before_cpu)
+    cpu = _worker_cpu() - cpu_before
+    wire = _copy_size(app)
+    source = smtp_source(sink, wire, SOURCE_MAILS, SESSIONS) / SOURCE_MAILS
+    return Figures(size, wire, accepted - started, last.timestamp() - accepted, cpu, source)
+
+
+def _text(size: int) -> str:
+    """Text that does not compress, as attachments don't."""
+    return base64.encodebytes(os.urandom(size)).decode()[:size]
+
+
+def _copy_size(app: App) -> int:
+    """Bytes on the wire of a copy of the newest posting."""
+    with app.database.reading() as session:
+        posting = session.scalars(select(Posting).order_by(Posting.id.desc()).limit(1)).one()
+        on = mailing_list.get(session, "wildlife")
+        letter = posting_letter(session, app, posting, on, app.clock())
+        one = next(iter(certificates.addressees(session, [posting.author_id]).values()))
+    reader = Recipient(1, one.certificate, one.fingerprint, one.key_ids)
+    made = copies(Encryptor(), letter, [reader], on.key.certificate, lambda _: ("", ""), {})
+    return next(made).size
 
 
 def _worker_cpu() -> float:
@@ -174,7 +203,7 @@ def _enrol(app: App, author: Officer, certs: list[bytes]) -> None:
 
 
 def _one_gpg_call(author: Officer, certificate: bytes, size: int) -> float:
-    text = b"x" * size
+    text = _text(size).encode()
     started = time.perf_counter()
     for _ in range(GPG_CALLS):
         author.program.encrypt(text, [certificate], sign=True)

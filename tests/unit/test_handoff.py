@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.delivery.handoff import Copy, Outcome, parse
-from gateway.delivery.smtp_client import SmtpHandoff, Timeouts
+from gateway.delivery.smtp_client import SmtpHandoff
+from gateway.delivery.smtp_wire import Timeouts
 from gateway.errors import UsageError
 
 SMTP_SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/local/sbin:/usr/bin")

@@ -1,4 +1,4 @@
-"""Members' certificates: admitting them, encrypting to them, verifying with them.
+"""Members' certificates: reading them, and judging whether they serve.
 
 The gateway never imports them into a GnuPG home; pysequoia works on their octets, in this process.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
 import pysequoia
 from pysequoia.packet import HashAlgorithm, PacketPile, SignatureType, Tag
@@ -31,7 +31,6 @@ from gateway.message.packet import (
     packets,
     split,
 )
-from gateway.message.signed import BINARY, TEXT, signature_facts
 
 Cert = pysequoia.Cert
 
@@ -49,7 +48,6 @@ _DROPPED: Final = frozenset({MARKER, TRUST, PADDING, *range(40, 64)})
 _BOUNDARY: Final = 60
 
 _WEAK_HASHES: Final = (HashAlgorithm.MD5, HashAlgorithm.SHA1, HashAlgorithm.RipeMD)
-_WEAK_HASH_NUMBERS: Final = frozenset({1, 2, 3})
 _LEAST_BITS: Final = 2048
 _MODULUS_ALGORITHMS: Final = frozenset({1, 2, 3, 16, 17})  # RFC 9580 9.1: RSA, ElGamal, DSA
 _CERTIFICATIONS: Final = (
@@ -78,7 +76,7 @@ class Key:
     revoked: bool
 
     def live(self, now: datetime) -> bool:
-        return not self.revoked and not _past(self.expires_at, now)
+        return not self.revoked and not is_past(self.expires_at, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +96,6 @@ class Certificate:
     expires_at: datetime | None
     revoked: bool
     keys: tuple[Key, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """A good signature. fingerprint: of the certificate; key_fingerprint: of the key in it that
-    signed, both upper-case hex. created_at: UTC. hash: number of RFC 9580 9.5."""
-
-    fingerprint: str
-    key_fingerprint: str
-    created_at: datetime
-    hash: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +171,7 @@ def admission_faults(certificate: Certificate, now: datetime) -> tuple[str, ...]
         faults.append(f"Keys of version {certificate.version} are not accepted.")
     if certificate.revoked:
         faults.append("The certificate is revoked.")
-    if _past(certificate.expires_at, now):
+    if is_past(certificate.expires_at, now):
         faults.append(f"The certificate expired on {certificate.expires_at:%Y-%m-%d}.")
     if certificate.created_at > now:
         faults.append("The certificate was made in the future.")
@@ -207,7 +194,7 @@ def encryption_fault(certificate: Certificate, now: datetime) -> str | None:
     """Why nothing may be encrypted to a certificate at `now` (UTC); None if it may. No crypto."""
     if certificate.revoked:
         return "The certificate is revoked."
-    if _past(certificate.expires_at, now):
+    if is_past(certificate.expires_at, now):
         return f"The certificate expired on {certificate.expires_at:%Y-%m-%d}."
     in_use = _encryption_keys(certificate)
     if not in_use or not all(key.live(now) for key in in_use):
@@ -244,62 +231,6 @@ def strip(certificate: Certificate) -> bytes:
         if (each.packet.fingerprint or "").upper() in in_use:
             kept.extend((each.packet, *each.newest(SignatureType.SubkeyBinding)))
     return b"".join(bytes(packet) for packet in kept)
-
-
-def verify(
-    body: bytes,
-    signature: bytes,
-    certificates: Iterable[Certificate],
-    now: datetime,
-    max_future: timedelta,
-) -> Verified | None:
-    """Who of `certificates` made this detached signature over `body`; None if nobody did.
-
-    signature: one whole packet. now: UTC. Nothing tells a sender what was wrong (no oracle);
-    `examine` tells the log.
-    """
-    verdict = examine(body, signature, certificates, now, max_future)
-    return verdict if isinstance(verdict, Verified) else None
-
-
-def examine(
-    body: bytes,
-    signature: bytes,
-    certificates: Iterable[Certificate],
-    now: datetime,
-    max_future: timedelta,
-) -> Verified | str:
-    """As `verify`, with the reason for a refusal as a text for the log alone.
-
-    Sequoia judges a certificate as of the moment that the signature claims. We judge it as of
-    `now` as well, since the holder of an expired key could backdate.
-    """
-    try:
-        facts = signature_facts(signature)
-    except Malformed as error:
-        return str(error)
-    if facts.type not in (BINARY, TEXT):
-        return "signature is not over a document"
-    if facts.hash in _WEAK_HASH_NUMBERS:
-        return "signature uses a hash that can be forged"
-    if facts.created is None:
-        return "signature has no creation time"
-    if facts.created > now + max_future:
-        return "signature was made in the future"
-    signers = [
-        (certificate, key)
-        for certificate in certificates
-        for key in certificate.keys
-        if facts.issuer_fingerprint == key.fingerprint
-        or (not facts.issuer_fingerprint and facts.issuer_key_id == key.key_id)
-    ]
-    for certificate, key in signers:
-        if _signed(body, signature, certificate, key):
-            fault = _signer_fault(certificate, key, facts.created, now)
-            return fault or Verified(
-                certificate.fingerprint, key.fingerprint, facts.created, facts.hash
-            )
-    return "signature is not good" if signers else "signature is by a key that is not known"
 
 
 def encrypt_to(body: bytes, certs: list[Cert]) -> bytes:
@@ -488,34 +419,8 @@ def names(key: Key) -> tuple[str, str]:
     return key.fingerprint, key.key_id
 
 
-def _signed(data: bytes, signature: bytes, certificate: Certificate, key: Key) -> bool:
-    """Whether Sequoia finds the signature good and made by this key of the certificate."""
-    cert = parse(certificate.data)
-
-    def store(_key_ids: Any) -> list[Cert]:
-        return [cert]
-
-    try:
-        parsed = pysequoia.Sig.from_bytes(signature)
-        result = pysequoia.verify(bytes=data, store=store, signature=parsed)
-    except (RuntimeError, ValueError):
-        return False
-    return [each.signing_key.upper() for each in result.valid_sigs] == [key.fingerprint]
-
-
-def _signer_fault(
-    certificate: Certificate, key: Key, created: datetime, now: datetime
-) -> str | None:
-    if certificate.revoked or key.revoked:
-        return "signer's key is revoked"
-    if _past(certificate.expires_at, now) or _past(key.expires_at, now):
-        return "signer's key has expired"
-    if created < max(certificate.created_at, key.created_at):
-        return "signature is older than its key"
-    return None if key.signs else "signer's key is not for signing"
-
-
-def _past(moment: datetime | None, now: datetime) -> bool:
+def is_past(moment: datetime | None, now: datetime) -> bool:
+    """Whether an expiry has come; None never does."""
     return moment is not None and moment <= now
 
 

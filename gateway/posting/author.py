@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from gateway.crypto import certificate as openpgp
+from gateway.crypto import certificate
+from gateway.crypto.signature import examine
 from gateway.errors import Malformed
 from gateway.message.signed import SignatureFacts, signature_facts
 from gateway.message.submission import Content
 from gateway.store import certificate as certificates
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,10 @@ def _verified(
     if not issuer:
         return None
     for member_id, data in certificates.of_issuer(session, issuer):
-        found = openpgp.verify(body, packet, [openpgp.read(data)], now, max_future)
-        if found is not None:
+        found = examine(body, packet, [certificate.read(data)], now, max_future)
+        if isinstance(found, str):
+            log.info("no author, though member %d's key is named: %s", member_id, found)
+        else:
             return Author(
                 member_id,
                 data,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,17 +13,15 @@ import pytest
 
 from gateway.crypto.certificate import (
     Certificate,
-    Verified,
     admission_faults,
     admit,
     encryption_fault,
     encrypts_until,
-    examine,
     read,
     strip,
-    verify,
 )
 from gateway.crypto.encryptor import Encryptor, Recipient
+from gateway.crypto.signature import Verified, examine
 from gateway.errors import BadCertificate
 from gateway.message.armor import armor, dearmor
 from gateway.message.packet import (
@@ -46,6 +44,17 @@ DAY = timedelta(days=1)
 MINUTES = timedelta(minutes=10)
 NOW = datetime.now(UTC) + timedelta(minutes=5)
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def verify(
+    body: bytes,
+    signature: bytes,
+    certificates: Iterable[Certificate],
+    now: datetime,
+    max_future: timedelta,
+) -> Verified | None:
+    verdict = examine(body, signature, certificates, now, max_future)
+    return verdict if isinstance(verdict, Verified) else None
 
 
 class Home:

@@ -28,6 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.parse import unquote
 
 from aiosmtpd.smtp import SMTP, Envelope
 from sqlalchemy.orm import Session
@@ -81,7 +82,8 @@ class Sink:
     async def handle_DATA(self, _: SMTP, __: Any, envelope: Envelope) -> str:
         """aiosmtpd's hook for a whole message."""
         data = envelope.original_content or b""
-        self.handed += [Handed(envelope.mail_from or "", one, data) for one in envelope.rcpt_tos]
+        sender = "" if envelope.mail_from in (None, "<>") else str(envelope.mail_from)
+        self.handed += [Handed(sender, one, data) for one in envelope.rcpt_tos]
         return "250 2.0.0 Kept"
 
     def close(self) -> None:
@@ -261,6 +263,12 @@ class RunningGateway:
         files = sorted(folder.glob("*"), key=lambda file: int(file.name.partition(".")[0]))
         return [file.read_bytes().replace(b"\n", b"\r\n") for file in files]
 
+    def recipients(self) -> set[str]:
+        """All addresses that anything was handed off to."""
+        if self.sink is not None:
+            return {one.recipient for one in self.sink.handed}
+        return {unquote(folder.name) for folder in self.mailboxes.glob("*")}
+
     def environet(self, *words: str) -> str:
         """What a command prints. Raises CommandFailed."""
         done = subprocess.run(
@@ -340,7 +348,8 @@ class RunningGateway:
             "ENVIRONET_" + name.upper().replace(".", "_"): str(value)
             for name, value in self._settings.items()
         }
-        return {**kept, **chosen, "TMPDIR": str(self.temporary)}
+        # Whatever a program writes, it writes where `close` removes it and tests can search it.
+        return {**kept, **chosen, "TMPDIR": str(self.temporary), "HOME": str(self.temporary)}
 
     def _reap(self) -> int:
         server, self._server = self._server, None

@@ -64,7 +64,7 @@ def run(counts: list[int], sizes: list[int]) -> None:
         certs = _certificates(max(counts))
         gpg = {size: _one_gpg_call(author, certs[0], size) for size in sizes}
         floor = _floor()
-        print(f"floor of the public-key work, two X25519 operations: {floor * 1e3:.3f} ms a copy\n")
+        print(f"floor of the public-key work, two X25519: {floor * 1e3:.3f} ms a copy\n")
         print(f"{'sub-':>7} {'text':>9} {'end of DATA':>11} {'250 to':>9} {'a copy':>9} {'CPU of':>9}"
               f" {'smtp-source':>11} {'one gpg call':>12}\n"
               f"{'scribers':>7} {'bytes':>8} {'to 250':>11} {'last copy':>9} {'':>9} {'a copy':>9}"

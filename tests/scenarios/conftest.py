@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.scenarios.runner import Cast
+from tests.scenarios.cast import Cast
 
 
 @pytest.fixture(scope="session")

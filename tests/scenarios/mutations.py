@@ -36,6 +36,7 @@ from tests.scenarios.bomb import bzip2_bomb, zlib_bomb
 
 _BLOCK = re.compile(rb"-----BEGIN PGP MESSAGE-----.*-----END PGP MESSAGE-----", re.DOTALL)
 _AES_BYTES = 16
+_MARKER = b"\xca\x03PGP"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,12 @@ def mdc_stripped(mail: bytes, scene: Scene) -> bytes:
 
 
 def empty_then_clear(mail: bytes, scene: Scene) -> bytes:
-    """Encrypted is nothing at all; the signed message follows in the clear. `gpg --unwrap` takes
-    this for an encrypted and well signed one."""
+    """Encrypted is a marker packet, which means nothing; the signed message follows in the clear.
+    `gpg --unwrap` takes this for an encrypted and well signed one, with exit status 0."""
     message = _message(mail)
     key = _session_key(message, scene.author)
     inside = _unwrapped(message, scene.author)
-    return _with(mail, _keys(message) + _protected(key, b"") + inside)
+    return _with(mail, _keys(message) + _protected(key, _MARKER) + inside)
 
 
 def trailing_garbage(mail: bytes, _: Scene) -> bytes:

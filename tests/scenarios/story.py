@@ -37,7 +37,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that somebody sends, and how it is answered. signed_ago: "30 days", "20 seconds"."""
+    """A mail that somebody sends, and how it is answered. signed_ago: "30 days", "6 seconds"."""
 
     author: str
     reply: str
@@ -60,7 +60,6 @@ class Mail:
     mutation: str | None = None
     by: str | None = None
     rcpt_reply: str | None = None
-
 
     @property
     def age(self) -> timedelta:
@@ -96,13 +95,20 @@ class Revoke:
 
 
 @dataclass(frozen=True, slots=True)
+class Spoil:
+    """A fault of the disk changes what the gateway keeps of somebody's certificate."""
+
+    spoil: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expire:
     """Time passes until somebody's certificate has expired."""
 
     until_expiry_of: str
 
 
-Act = Mail | Command | Enrol | Revoke | Expire
+Act = Mail | Command | Enrol | Revoke | Spoil | Expire
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,9 @@ class Outcome:
 
     copies: who gets one from which list. notices: who is told what. held: which list holds it by
     which rule. parked: whose copy waits for an administrator, and why. of: the step whose mail the
-    copies are. shown_subject, says: what a reader sees. logs: what only the operator is told.
+    copies are. shown_subject, says: what a reader sees. threaded: whether the copies of an answer
+    name what it answers. evidence: whether the signed original travels along. logs: what only the
+    operator is told.
     """
 
     copies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -121,6 +129,8 @@ class Outcome:
     of: str | None = None
     shown_subject: str | None = None
     says: tuple[str, ...] = ()
+    threaded: bool = True
+    evidence: bool = True
     logs: str = ""
 
 
@@ -150,11 +160,12 @@ class Story:
         return bool(self.steps[-1].outcome.copies) and isinstance(self.steps[-1].act, Mail)
 
 
-_ACTS: Mapping[str, type[Mail | Command | Enrol | Revoke | Expire]] = {
+_ACTS: Mapping[str, type[Act]] = {
     "from": Mail,
     "environet": Command,
     "enrol": Enrol,
     "revoke": Revoke,
+    "spoil": Spoil,
     "until_expiry_of": Expire,
 }
 

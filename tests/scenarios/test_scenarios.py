@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.officers import ProgramMissing
-from tests.scenarios.runner import Cast, Play
+from tests.scenarios.cast import Cast
+from tests.scenarios.runner import Play
 from tests.scenarios.story import read
 
 STORIES = sorted(path.parent for path in Path(__file__).parent.glob("*/story.toml"))
@@ -22,7 +23,7 @@ def test_story(folder: Path, cast: Cast) -> None:
     except ProgramMissing as error:
         pytest.skip(str(error))
     try:
-        summary = play.run()
+        peak = play.run()
     finally:
         play.close()
-    print(f"{folder.name}: at most {summary.peak >> 20} MiB in the server process")
+    print(f"{folder.name}: at most {peak >> 20} MiB in the server process")

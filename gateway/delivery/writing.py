@@ -21,8 +21,10 @@ from gateway.delivery.letter import (
 from gateway.message import submission
 from gateway.message.entity import crlf
 from gateway.message.protected import content_only
+from gateway.message.submission import Content
 from gateway.message.thread import own_subject, plain
 from gateway.posting import evidence
+from gateway.posting.evidence import Kept
 from gateway.posting.opening import inflation_limit
 from gateway.resources import mail_templates
 from gateway.store import mailing_list
@@ -66,15 +68,14 @@ def posting_letter(
         *own,
         ("Subject", f"[{on.title}] {subject} ({plain(author.name)}, {author.country})"),
     ]
-    name, original = submission.evidence(kept.source, opened, kept.fields)
     most = config.policy.evidence_bytes if on.evidence_bytes is None else on.evidence_bytes
-    travels = len(original) <= most
+    original = _original(kept, opened, most)
     parts = [
-        text_part(_attestation(app, posting, subject, travels)),
+        text_part(_attestation(app, posting, subject, original is not None)),
         crlf(content_only(opened.payload)),
     ]
-    if travels:
-        parts.append(attachment(name, original))
+    if original is not None:
+        parts.append(attachment(*original))
     return letter(
         outer, protected, parts, partial(app.keyring.sign, fingerprint=on.key_fingerprint)
     )
@@ -99,6 +100,14 @@ def notice_letter(
     protected = [*own, ("Subject", f"[{app.config.name}] {subject}")]
     sign = partial(app.keyring.sign, fingerprint=key.fingerprint)
     return letter(outer, protected, [text_part(body)], sign)
+
+
+def _original(kept: Kept, opened: Content, most: int) -> tuple[str, bytes] | None:
+    """(file name, bytes) of the signed original; None where it has more than `most` bytes."""
+    if min(len(kept.source.data), len(opened.body)) > most:
+        return None  # without making it first: it could be 50 MB
+    name, original = submission.evidence(kept.source, opened, kept.fields)
+    return (name, original) if len(original) <= most else None
 
 
 def _threading(posting: Posting, domain: str) -> list[Field]:

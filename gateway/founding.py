@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from gateway import config as settings
 from gateway.app import KEYRING, App, Clock, open_app
 from gateway.crypto import vault
+from gateway.crypto.certificate import names, read
 from gateway.crypto.keyring import Keyring
 from gateway.errors import UsageError
 from gateway.intake.tls import make_self_signed
@@ -120,11 +121,13 @@ def _fill(app: App, progress: Progress) -> None:
 
 def _make_key(session: Session, app: App, name: str, address: str, purpose: Purpose) -> GatewayKey:
     fingerprint = app.keyring.generate(name, address)
+    certificate = app.keyring.export(fingerprint)
     key = GatewayKey(
         fingerprint=fingerprint,
         address=address,
         purpose=purpose,
-        certificate=app.keyring.export(fingerprint),
+        certificate=certificate,
+        key_ids=" ".join(name for key in read(certificate).keys for name in names(key)),
         created_at=app.clock(),
     )
     session.add(key)

@@ -263,6 +263,8 @@ def _show_posting(described: dict[str, object], as_json: bool) -> None:
     if as_json:
         show_json(described)
         return
+    # Foreign text must not speak to the terminal.
+    described = {label: _printable(value) for label, value in described.items()}
     for label, value in described.items():
         if label != "text":
             shown = (
@@ -272,6 +274,17 @@ def _show_posting(described: dict[str, object], as_json: bool) -> None:
             )
             click.echo(f"{label.replace('_', ' ') + ':':<14}{shown}")
     click.echo(f"\n{described['text']}")
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, list):
+        return [_printable(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else "\ufffd"
+        for char in value.replace("\r\n", "\n")
+    )
 
 
 def _describe_posting(one: Posting) -> dict[str, object]:

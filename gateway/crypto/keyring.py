@@ -175,8 +175,12 @@ class Keyring:
     def _decrypt(self, message: bytes, max_output: int, options: Sequence[str]) -> bytes:
         answer = self._open(message, max_output, options)
         if [_ANONYMOUS] in answer.all("NO_SECKEY"):
-            # gpg has no other words for an agent that died meanwhile; by now there is a new one.
+            # gpg has no other words for an agent that died meanwhile: only where one and the same
+            # agent lived before and after is it the message's fault.
+            before = self._agent()
             answer = self._open(message, max_output, options)
+            if self._agent() != before:
+                raise Unavailable("gpg-agent ended meanwhile")
         if answer.overflowed:
             raise TooLarge(f"more than {max_output} bytes were encrypted")
         # All three, for each has been seen, in one version or mode of gpg, with a message that
@@ -191,6 +195,16 @@ class Keyring:
             "crypt", lambda gpg: gpg.decrypt_file(BytesIO(message), **arguments), max_output
         )
 
+    def _agent(self) -> str:
+        """The process id of the agent, which is started where there is none."""
+        command = ["gpg-connect-agent", "--homedir", str(self.home), "GETINFO pid", "/bye"]
+        try:
+            return subprocess.run(  # noqa: S603
+                command, capture_output=True, check=True, text=True, timeout=30
+            ).stdout
+        except (OSError, subprocess.SubprocessError):
+            raise Unavailable("gpg-agent does not answer") from None
+
     def _meaning(self, answer: _Answer) -> GatewayError:
         """Why a decryption failed. gpg's words don't tell: they are "No secret key" for most."""
         if not answer.ran:
@@ -202,6 +216,9 @@ class Keyring:
         errors = [line[1] for line in answer.all("ERROR") if line[0] == "pkdecrypt_failed"]
         if errors and all(int(code) & 0xFFFF in _DAMAGED for code in errors):
             return Undecryptable("the message's session key is damaged")
+        if errors and not {tuple(line[:2]) for line in answer.all("ENC_TO")} & self._serving():
+            # Such as a session key that names our signing key: the agent fails in odd ways.
+            return Undecryptable("the message names no key of ours that decrypts")
         if errors:
             return Unavailable(f"gpg-agent failed to open a session key (code {errors[-1]})")
         # NO_SECKEY is said of a key that we don't have, and of ours where the agent is not there.
@@ -210,6 +227,19 @@ class Keyring:
         if answer.returncode == 0 or any(map(answer.has, _READ)):
             return Undecryptable("the message is not encrypted to a key of ours")
         return Unavailable(f"gpg failed (exit status {answer.returncode})")
+
+    def _serving(self) -> set[tuple[str, str]]:
+        """(key ID, algorithm number) of our keys that decrypt. The agent is not asked."""
+        return {
+            (name, str(key["subkey_info"][name]["algo"]))
+            for key in self._list(secret=False)
+            for name, capabilities, *_ in key["subkeys"]
+            if "e" in capabilities
+        } | {
+            (str(key["keyid"]), str(key["algo"]))
+            for key in self._list(secret=False)
+            if "e" in key["cap"]
+        }
 
     def _key_ids(self) -> set[str]:
         """Key IDs of our keys. Raises Unavailable unless the agent has every secret key."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class Worker:
         self._has_orphans = False
         self._wake = asyncio.Event()
         self._stopping = False
+        self._renewed_at = time.monotonic()
 
     def wake(self) -> None:
         """There is something new in the outbox."""
@@ -137,6 +139,7 @@ class Worker:
         delivery = self._app.config.delivery
         duration = timedelta(seconds=delivery.lease_seconds)
         with self._app.database.transaction() as session:
+            self._renewed_at = time.monotonic()
             return outbox.lease(session, self._name, self._app.clock(), duration, delivery.batch)
 
     def _release(self) -> None:
@@ -147,8 +150,12 @@ class Worker:
         duration = self._app.config.delivery.lease_seconds
         while True:
             await asyncio.sleep(duration / 3)
+            started = time.monotonic()
+            if started - self._renewed_at > duration:
+                continue  # too late: it may be another's
             with suppress(GatewayError), self._app.database.transaction() as session:
                 outbox.renew(session, self._name, self._app.clock() + timedelta(seconds=duration))
+                self._renewed_at = started
 
     async def _deliver(self, lease: Lease) -> None:
         work = self._prepare(lease)
@@ -178,6 +185,10 @@ class Worker:
             self._encryptor, work.letter, work.recipients, work.carrier, envelope, failed
         ):
             if self._stopping:
+                return
+            if time.monotonic() - self._renewed_at > self._app.config.delivery.lease_seconds:
+                # This process stood still for so long that another one may have taken over.
+                log.warning("the lease ran out; the rest is left to whoever has it now")
                 return
             yield copy
 

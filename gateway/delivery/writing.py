@@ -18,9 +18,9 @@ from gateway.delivery.letter import (
     mailbox,
     text_part,
 )
-from gateway.message import submission
+from gateway.message import entity, submission
 from gateway.message.entity import crlf
-from gateway.message.protected import content_only
+from gateway.message.protected import Fields, content_only
 from gateway.message.submission import Content
 from gateway.message.thread import own_subject, plain
 from gateway.posting import evidence
@@ -71,8 +71,8 @@ def posting_letter(
     most = config.policy.evidence_bytes if on.evidence_bytes is None else on.evidence_bytes
     original = _original(kept, opened, most)
     parts = [
-        text_part(_attestation(app, posting, subject, original is not None)),
-        crlf(content_only(opened.payload)),
+        text_part(_attestation(app, posting, kept.fields, subject, original is not None)),
+        crlf(content_only(entity.read(opened.payload))),
     ]
     if original is not None:
         parts.append(attachment(*original))
@@ -132,7 +132,7 @@ def _list_fields(app: App, on: MailingList) -> list[Field]:
     ]
 
 
-def _attestation(app: App, posting: Posting, subject: str, travels: bool) -> str:
+def _attestation(app: App, posting: Posting, fields: Fields, subject: str, travels: bool) -> str:
     """The first thing that a reader sees; most programs show neither the inner From nor, some of
     them, the protected subject."""
     author = posting.author
@@ -142,7 +142,7 @@ def _attestation(app: App, posting: Posting, subject: str, travels: bool) -> str
         .get_template("attestation.txt")
         .render(
             author=f"{author.name} <{author.address}>, {author.organisation}, {author.country}",
-            subject=subject,
+            subject=subject + ("" if fields.subject_signed else "   (not signed)"),
             signed_at=posting.signed_at.strftime("%Y-%m-%d %H:%M"),
             fingerprint=posting.key_fingerprint,
             label=posting.label,

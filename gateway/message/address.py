@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from email.utils import getaddresses, parseaddr
+from email.utils import getaddresses
+
+from gateway.message.entity import strict
 
 _LOCAL = re.compile(r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]{1,64}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -30,10 +32,6 @@ def normalise(address: str) -> str | None:
 
 def in_field(value: str) -> tuple[str, ...]:
     """Normal addresses of a To or Cc field's value, groups opened, what is no address left out."""
-    found = (normalise(address) for _, address in getaddresses([value]))
+    with strict():
+        found = [normalise(address) for _, address in getaddresses([value])]
     return tuple(address for address in found if address)
-
-
-def one_of_field(value: str) -> tuple[str, str]:
-    """(display name, address) of a From field's value; "" for what is not there."""
-    return parseaddr(value)

@@ -7,6 +7,9 @@ because the library keeps neither the exact bytes nor a bound on memory.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.header import Header, decode_header, make_header
@@ -17,10 +20,24 @@ from email.policy import compat32
 from gateway.errors import Malformed, TooLarge
 
 MOST_HEADER_BYTES = 256 * 1024
+MOST_HEADER_LINES = 3000
+MOST_FIELD = 8000
+"""Characters of a field that is read; the library's reading of some grows with the square."""
 MOST_PARTS = 1000
 _MOST_BOUNDARY = 200
+_PARAMETRIC = ("content-type", "content-disposition", "content-transfer-encoding")
+_MOST_PARAMETERS = 2000
 _LINE_END = re.compile(rb"\r?\n")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+
+
+@contextmanager
+def strict() -> Iterator[None]:
+    """The standard library fails on hostile fields in ways of its own; all are Malformed here."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, MessageError):
+        raise Malformed("a header field can't be read") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +63,63 @@ class Entity:
 
     @property
     def content_type(self) -> str:
-        return self.fields.get_content_type()
+        with strict():
+            return self.fields.get_content_type()
+
+    @property
+    def is_multipart(self) -> bool:
+        return self.content_type.startswith("multipart/")
+
+    @property
+    def is_attachment(self) -> bool:
+        with strict():
+            return self.fields.get_content_disposition() == "attachment"
+
+    @property
+    def file_name(self) -> str:
+        """As the sender gave it, "" where there is none."""
+        with strict():
+            return decoded(self.fields.get_filename() or "")
+
+    @property
+    def charset(self) -> str:
+        """Lower case, "" where there is none."""
+        with strict():
+            return self.fields.get_content_charset() or ""
+
+    @property
+    def transfer_encoding(self) -> str:
+        return str(self.fields.get("content-transfer-encoding", "7bit")).strip().lower()
+
+    @property
+    def is_mime(self) -> bool:
+        """Whether its header is one: it says its type, and nothing in it breaks the grammar.
+
+        Signed text that merely stands where a header would must not be taken for one and dropped.
+        """
+        return "content-type" in self.fields and not self.fields.defects
 
     def parameter(self, name: str) -> str:
         """A parameter of Content-Type, lower case, "" where it is not there."""
-        value = self.fields.get_param(name, "")
-        return str(value[2] if isinstance(value, tuple) else value).lower()
+        with strict():
+            value = self.fields.get_param(name, "")
+            return str(value[2] if isinstance(value, tuple) else value).lower()
 
     def field(self, name: str) -> str:
         """A field's value on one line, RFC 2047 words decoded, "" where it is not there."""
         return decoded(str(self.fields.get(name, "")))
 
-    def parts(self) -> list[Entity]:
+    def parts(self, most: int = MOST_PARTS) -> Iterator[Entity]:
         """The parts of a multipart, without the line end that belongs to the delimiter.
 
         Raises Malformed where it is no well-formed multipart: RFC 2046 5.1.1, a closing delimiter
-        included, as a cut-off mail must not pass for a whole one.
+        included, as a cut-off mail must not pass for a whole one. TooLarge over `most` parts.
         """
-        boundary = self.fields.get_boundary()
+        return (read(self.buffer, *span) for span in self._spans(most))
+
+    def _spans(self, most: int) -> list[tuple[int, int]]:
+        with strict():
+            boundary = self.fields.get_boundary()
         if not boundary or len(boundary) > _MOST_BOUNDARY:
             raise Malformed("multipart without a usable boundary")
         delimiter = re.compile(
@@ -78,16 +134,16 @@ class Entity:
             if start is not None:
                 spans.append((start, max(start, match.start())))
             if match.group(1):
-                return [read(self.buffer, *span) for span in spans]
-            if len(spans) >= MOST_PARTS:
-                raise TooLarge("multipart with too many parts")
+                return spans
+            if len(spans) >= most:
+                raise TooLarge(f"multipart with more than {most} parts")
             line_end = _LINE_END.match(self.buffer, match.end(), self.end)
             start = line_end.end() if line_end else match.end()
         raise Malformed("multipart without its closing delimiter")
 
 
 def read(buffer: bytes, start: int = 0, end: int | None = None) -> Entity:
-    """Cut the entity in buffer[start:end]. Raises TooLarge on a header over 256 KiB."""
+    """Cut the entity in buffer[start:end]. Raises TooLarge on a header beyond reason."""
     end = len(buffer) if end is None else end
     first = _LINE_END.match(buffer, start, end)
     if first is not None:  # no header at all: RFC 2045 5.2, text/plain
@@ -96,18 +152,29 @@ def read(buffer: bytes, start: int = 0, end: int | None = None) -> Entity:
     if match is None and end - start > MOST_HEADER_BYTES:
         raise TooLarge("header over 256 KiB")
     header_end, body_start = match.span() if match else (end, end)
-    fields = BytesHeaderParser(policy=compat32).parsebytes(buffer[start:header_end] + b"\n\n")
+    if buffer.count(b"\n", start, header_end) > MOST_HEADER_LINES:
+        raise TooLarge(f"header of more than {MOST_HEADER_LINES} lines")
+    with strict():
+        fields = BytesHeaderParser(policy=compat32).parsebytes(buffer[start:header_end] + b"\n\n")
+        # The library's parameter parser takes time that grows with the square.
+        if any(len(str(fields.get(name, ""))) > _MOST_PARAMETERS for name in _PARAMETRIC):
+            raise TooLarge("a content field of more than 2000 characters")
     return Entity(buffer, start, body_start, end, fields)
 
 
 def decoded(value: str) -> str:
-    """A field's value with RFC 2047 words decoded and folding undone; odd bytes replaced."""
-    unfolded = re.sub(r"\s*[\r\n]+\s*", " ", value)
+    """A field's value on one line, RFC 2047 words decoded; odd bytes replaced.
+
+    Nothing in the result ends a line, whatever was encoded in a word. Cut after 8,000 characters.
+    """
+    unfolded = " ".join(line.strip() for line in value[:MOST_FIELD].splitlines())
     try:
-        text = str(make_header(decode_header(unfolded)))
-    except (LookupError, ValueError, MessageError):
-        text = unfolded
-    return text.encode("utf-8", "replace").decode("utf-8", "replace").strip()
+        with strict():
+            unfolded = str(make_header(decode_header(unfolded)))
+    except Malformed:
+        pass  # shown as it stands
+    text = unfolded.encode("utf-8", "replace").decode("utf-8", "replace")
+    return " ".join(line.strip() for line in text[:MOST_FIELD].splitlines())
 
 
 def crlf(data: bytes) -> bytes:
@@ -117,7 +184,13 @@ def crlf(data: bytes) -> bytes:
 
 def encoded_field(name: str, value: str) -> bytes:
     """A header field, folded with CRLF; non-ASCII text as RFC 2047 words."""
-    text = re.sub(r"[\r\n\x00]+", " ", value)
+    # All that any reader takes for a line end, a form feed among them.
+    visible = "".join(
+        " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char
+        for char in value[:MOST_FIELD]
+    )
+    text = " ".join(visible.split())
+    text = text.encode("utf-8", "replace").decode()
     if text.isascii() and len(name) + 2 + len(text) <= 76:
         return f"{name}: {text}\r\n".encode()
     charset = "us-ascii" if text.isascii() else "utf-8"

@@ -23,7 +23,8 @@ class Marking(IntEnum):
 
 _EXACT = {**{marking.label: marking for marking in Marking}, "TLP:WHITE": Marking.CLEAR}
 _ANY = re.compile(
-    r"(?<!\w)tlp\s*[:=\-\s]\s*(amber\s*[+\-_ ]\s*strict|red|amber|green|clear|white)(?![\w+])",
+    # Bounded repetitions: no text makes the search go back and forth for long.
+    r"(?<!\w)tlp[\s:=\-]{1,3}(amber[\s+\-_]{1,3}strict|red|amber|green|clear|white)(?![\w+])",
     re.IGNORECASE,
 )
 

@@ -60,8 +60,8 @@ def ciphertext(mail: Entity) -> Ciphertext | None:
     if mail.content_type == "multipart/encrypted":
         if mail.parameter("protocol") != "application/pgp-encrypted":
             raise Malformed("encrypted, but not by OpenPGP")
-        parts = mail.parts()
         # RFC 3156 4: exactly two parts, the control part and the message.
+        parts = list(mail.parts(most=2))
         if len(parts) != 2 or parts[0].content_type != "application/pgp-encrypted":
             raise Malformed("multipart/encrypted without its two parts")
         return Ciphertext(dearmored(decoded_body(parts[1])), inline=False)
@@ -91,7 +91,7 @@ def signed(entity: Entity) -> Signed | None:
 
 def multipart_signed(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     """A multipart/signed entity -> (signed bytes, signature packets). RFC 3156 5."""
-    parts = read(data).parts()
+    parts = list(read(data).parts(most=2))
     if len(parts) != 2:
         raise Malformed("multipart/signed without its two parts")
     signature = parts[1]
@@ -126,7 +126,7 @@ def cleartext_signed(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
 
 def decoded_body(entity: Entity) -> bytes:
     """A part's body with its transfer encoding undone. Raises Malformed on an unknown one."""
-    match str(entity.fields.get("content-transfer-encoding", "7bit")).strip().lower():
+    match entity.transfer_encoding:
         case "7bit" | "8bit" | "binary" | "":
             return entity.body
         case "base64":

@@ -6,11 +6,15 @@ import re
 from dataclasses import dataclass, replace
 
 from gateway.message import address
-from gateway.message.entity import Entity, read
+from gateway.message.entity import Entity
 
 _MESSAGE_ID = re.compile(r"<([^<>\s@]{1,200}@[^<>\s@]{1,250})>")
 _MOST_REFERENCES = 50
 _PLACEHOLDERS = frozenset({"", "...", "[...]", "Encrypted Message", "Encrypted email"})
+_PROTECTION = re.compile(
+    r";\s{0,9}(?:hp|protected-headers)\s{0,9}=\s{0,9}(?:\"[^\"]{0,20}\"|[^;\s\"]{0,20})",
+    re.IGNORECASE,
+)
 _CONTENT_FIELDS = ("content-type", "content-transfer-encoding", "content-disposition",
                    "content-description", "content-language", "content-id")  # fmt: skip
 
@@ -18,7 +22,7 @@ _CONTENT_FIELDS = ("content-type", "content-transfer-encoding", "content-disposi
 @dataclass(frozen=True, slots=True)
 class Fields:
     """Decoded fields. to, cc: normal addresses; Message-IDs without angle brackets, references and
-    in_reply_to nearest last, as they stand."""
+    in_reply_to nearest last, as they stand. subject_signed: the subject is under the signature."""
 
     sender: str = ""
     to: tuple[str, ...] = ()
@@ -28,6 +32,7 @@ class Fields:
     message_id: str = ""
     in_reply_to: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    subject_signed: bool = False
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -85,22 +90,22 @@ def merged(outer: Fields, protected: Fields | None) -> Fields:
         message_id=protected.message_id or outer.message_id,
         in_reply_to=protected.in_reply_to or outer.in_reply_to,
         references=protected.references or outer.references,
+        subject_signed=bool(protected.subject),
     )
 
 
-def content_only(payload: bytes) -> bytes:
+def content_only(payload: Entity) -> bytes:
     """An author's payload as a plain MIME part: content fields alone, no protected headers."""
-    entity = read(payload)
-    fields = entity.fields
-    for parameter in ("hp", "protected-headers"):
-        fields.del_param(parameter)
-    lines = [
-        _line(name.title(), str(value))
-        for name, value in fields.items()
-        if name.lower() in _CONTENT_FIELDS
-    ]
-    return "".join(lines).encode("utf-8", "surrogateescape") + b"\r\n" + entity.body
+    return content_header(payload) + b"\r\n" + payload.body
 
 
-def _line(name: str, value: str) -> str:
-    return f"{name}: " + re.sub(r"[\r\n]+[ \t]*", "\r\n ", value.strip()) + "\r\n"
+def content_header(payload: Entity) -> bytes:
+    """The header of `content_only`, CRLF lines; the fields as they stand but for the marks of
+    protection, which would be untrue where nothing is protected any more."""
+    lines = []
+    for name, value in payload.fields.items():
+        if name.lower() in _CONTENT_FIELDS:
+            kept = _PROTECTION.sub("", str(value)) if name.lower() == "content-type" else str(value)
+            folded = "\r\n ".join(line.strip() for line in kept.strip().splitlines())
+            lines.append(f"{name}: {folded}\r\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")

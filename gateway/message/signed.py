@@ -75,8 +75,8 @@ class SignatureFacts:
     issuer_fingerprint, issuer_key_id: upper-case hex, "" when not told; a hint, since it may stand
     in the unhashed area.
     intended_recipients: fingerprints, upper-case hex, from the hashed area (RFC 9580 5.2.3.36).
-    digest: SHA-256 in hex of all that the signer made. Whoever edits the unhashed area, the
-    framing or the two check octets of a signature can't change it.
+    digest: SHA-256 in hex of what is signed together with the document. The signature's own numbers
+    are left out: whoever has an ECDSA signature can make another good one of it.
     """
 
     version: int
@@ -158,7 +158,7 @@ def signature_facts(packet: bytes) -> SignatureFacts:
         intended_recipients=tuple(
             value[1:].hex().upper() for kind, value in subpackets if kind == _SUBPACKET_RECIPIENT
         ),
-        digest=sha256(content[:end_hashed] + made).hexdigest(),
+        digest=sha256(content[:end_hashed]).hexdigest(),
     )
 
 

@@ -6,6 +6,10 @@ what subscribers read and what the evidence shows can't differ.
 
 from __future__ import annotations
 
+import binascii
+import codecs
+import quopri
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,13 +20,23 @@ from gateway.message.pgpmime import (
     Form,
     Signed,
     cleartext_signed,
-    decoded_body,
     multipart_signed,
 )
 from gateway.message.protected import Fields
 
 MOST_NESTING = 20
+MOST_ENTITIES = 2000
+"""Parts of a whole mail, at every depth together."""
+_FIRST_BYTES = 64 * 1024
+_PIECE = 1 << 20
 _BOUNDARY = "original-signed-object"
+_BARE_CR = re.compile(rb"\r(?!\n)")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+# Only charsets of mail: Python knows codecs besides whose decoding takes for ever.
+_CHARSETS = re.compile(
+    r"ascii|utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp\d+|koi8-[rtu]|mac-[a-z0-9]+|big5(hkscs)?|gb2312"
+    r"|gbk|gb18030|euc_[a-z0-9_]+|shift_[a-z0-9_]+|iso2022_[a-z0-9_]+|johab|tis-620|hz"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +53,53 @@ def content(source: Signed, limit: int) -> Content:
     match source.form:
         case Form.MESSAGE | Form.INLINE:
             message = signed.open_message(source.data, limit)
-            inline = source.form is Form.INLINE
-            payload = _text_entity(message.body) if inline else message.body
-            return Content(message.body, message.signatures, payload)
+            body, packets = message.body, message.signatures
         case Form.MULTIPART:
-            body, signatures = multipart_signed(source.data)
-            return Content(body, signatures, body)
+            body, packets = multipart_signed(source.data)
         case Form.CLEARTEXT:
-            body, signatures = cleartext_signed(source.data)
-            return Content(body, signatures, _text_entity(body))
+            body, packets = cleartext_signed(source.data)
+    signatures = tuple(packet for packet in packets if _counts(packet))
+    is_lines = any(signed.signature_facts(one).type == signed.TEXT for one in signatures)
+    # Sequoia takes a bare CR for the end of a line: a text with some line ends changed to it would
+    # verify and be read quite differently.
+    if is_lines and _BARE_CR.search(body):
+        raise Malformed("text signature over bare CR")
+    payload = body
+    if signatures and source.form in (Form.INLINE, Form.CLEARTEXT):
+        # The sender chooses the form, which no signature covers: a MIME entity shown as text would
+        # lose its protected headers.
+        if "content-type" in entity.read(body[: entity.MOST_HEADER_BYTES]).fields:
+            raise Malformed("a MIME entity presented as text")
+        payload = _text_entity(body)
+    return Content(body, signatures, payload)
+
+
+def check_payload(opened: Content) -> None:
+    """Raises Malformed where a signed payload can't be shown as exactly what was signed."""
+    payload = entity.read(opened.payload)
+    # The reverse of the above: signed text presented as MIME would lose its first paragraph.
+    if not payload.is_mime:
+        raise Malformed("signed payload without a MIME header")
+    for part in leaves(payload):
+        if part.transfer_encoding == "binary" and _BARE_LF.search(
+            part.buffer, part.body_start, part.end
+        ):
+            raise Malformed("binary part, which the CRLF form of mail would change")
 
 
 def evidence(source: Signed, opened: Content, fields: Fields) -> tuple[str, bytes]:
     """(file name, bytes) of the signed original, for whoever checks it with a program of their own.
 
     A mail that such a program opens and finds well signed, wherever the signature covers the CRLF
-    form that MIME has; else the OpenPGP object as it was.
+    form that MIME has; else the OpenPGP object as it was. Nothing else of the author's mail is in
+    it: what is not signed would look as if it were.
     """
-    if source.form is Form.MULTIPART:
-        return "original-signed.eml", _header(fields) + entity.crlf(source.data)
     if source.form is Form.CLEARTEXT:
         return "original-signed.asc", source.data
     facts = [signed.signature_facts(packet) for packet in opened.signatures]
-    survives_crlf = opened.body == entity.crlf(opened.body)
-    if source.form is Form.INLINE or not (survives_crlf or all(one.type == 1 for one in facts)):
+    is_text = all(one.type == signed.TEXT for one in facts)
+    survives_crlf = is_text or opened.body == entity.crlf(opened.body)
+    if source.form is Form.INLINE or not survives_crlf:
         return "original-signed.pgp", armor.armor(source.data, "MESSAGE")
     boundary = _BOUNDARY
     while boundary.encode() in opened.body:
@@ -75,7 +112,7 @@ def evidence(source: Signed, opened: Content, fields: Fields) -> tuple[str, byte
     delimiter = f"--{boundary}".encode()
     return "original-signed.eml", b"".join(
         (
-            _header(fields),
+            header(fields),
             type_field.encode(),
             delimiter + b"\r\n",
             entity.crlf(opened.body),
@@ -86,71 +123,64 @@ def evidence(source: Signed, opened: Content, fields: Fields) -> tuple[str, byte
     )
 
 
-def text_parts(payload: Entity, depth: int = 0) -> Iterator[str]:
-    """The payload's plain text parts, in order; attachments and other types left out.
+def leaves(payload: Entity) -> Iterator[Entity]:
+    """The parts that are no multiparts themselves, in order.
 
-    Raises TooLarge on nesting deeper than 20.
+    Raises TooLarge on nesting deeper than 20 and on more than 2,000 parts in all.
     """
-    if depth > MOST_NESTING:
-        raise TooLarge("MIME nesting deeper than 20")
-    if payload.fields.get_content_maintype() == "multipart":
-        for part in payload.parts():
-            yield from text_parts(part, depth + 1)
-    elif (
-        payload.content_type == "text/plain"
-        and payload.fields.get_content_disposition() != "attachment"
-    ):
-        yield text(payload)
+    waiting = [(payload, 0)]
+    seen = 0
+    while waiting:
+        part, depth = waiting.pop()
+        if not part.is_multipart:
+            yield part
+            continue
+        if depth == MOST_NESTING:
+            raise TooLarge("MIME nesting deeper than 20")
+        inside = [(one, depth + 1) for one in part.parts(MOST_ENTITIES - seen)]
+        seen += len(inside)
+        waiting.extend(reversed(inside))
 
 
-def attachment_names(payload: Entity, depth: int = 0) -> Iterator[str]:
+def is_text(part: Entity) -> bool:
+    return part.content_type == "text/plain" and not part.is_attachment
+
+
+def text_parts(payload: Entity) -> Iterator[str]:
+    """The payload's plain text parts, in order; attachments and other types left out."""
+    return (text(part) for part in leaves(payload) if is_text(part))
+
+
+def attachment_names(payload: Entity) -> Iterator[str]:
     """File names, or types, of the parts that are not shown as text."""
-    if depth > MOST_NESTING:
-        raise TooLarge("MIME nesting deeper than 20")
-    if payload.fields.get_content_maintype() == "multipart":
-        for part in payload.parts():
-            yield from attachment_names(part, depth + 1)
-    elif (
-        payload.content_type != "text/plain"
-        or payload.fields.get_content_disposition() == "attachment"
-    ):
-        yield entity.decoded(payload.fields.get_filename() or payload.content_type)
+    return (part.file_name or part.content_type for part in leaves(payload) if not is_text(part))
 
 
-def text(part: Entity) -> str:
-    """A text part, decoded by its charset; UTF-8 where that is unknown; odd bytes replaced."""
-    charset = part.fields.get_content_charset() or "utf-8"
-    body = decoded_body(part)
-    try:
-        return body.decode(charset, "replace")
-    except LookupError:
-        return body.decode("utf-8", "replace")
+def text(part: Entity, most: int | None = None) -> str:
+    """A text part, or its first `most` bytes as transferred, read as mail programs do: broken
+    encoding as far as it goes, UTF-8 where the charset is none of mail's, odd bytes replaced."""
+    end = part.end if most is None else min(part.end, part.body_start + most)
+    data = part.buffer[part.body_start : end]
+    if part.transfer_encoding == "base64":
+        clean = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
+        data = binascii.a2b_base64(clean[: len(clean) - len(clean) % 4])
+    elif part.transfer_encoding == "quoted-printable":
+        data = quopri.decodestring(data)
+    return data.decode(_known(part.charset), "replace")
 
 
 def first_lines(payload: bytes, count: int = 2, width: int = 200) -> str:
     """The first written lines of the first text part, where a marking may stand."""
-    try:
-        first = next(text_parts(entity.read(payload)), "")
-    except Malformed:
+    part = next(filter(is_text, leaves(entity.read(payload))), None)
+    if part is None:
         return ""
-    written = (line.strip() for line in first[:10_000].splitlines())
+    written = (line.strip() for line in text(part, _FIRST_BYTES)[:10_000].splitlines())
     # A quotation's marking is that of the posting quoted.
     lines = [line[:width] for line in written if line and not line.startswith(">")]
     return "\n".join(lines[:count])
 
 
-def _text_entity(text_bytes: bytes) -> bytes:
-    """Plain text of an old program as a MIME entity; such text is UTF-8, or else Latin-1."""
-    try:
-        text_bytes.decode("utf-8")
-        charset = "utf-8"
-    except UnicodeDecodeError:
-        charset = "iso-8859-1"
-    header = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: 8bit\r\n"
-    return header.encode() + b"\r\n" + entity.crlf(text_bytes)
-
-
-def _header(fields: Fields) -> bytes:
+def header(fields: Fields) -> bytes:
     """The author's From, To, Date and Subject as RFC 5322 fields."""
     rows = (
         ("From", fields.sender),
@@ -161,3 +191,38 @@ def _header(fields: Fields) -> bytes:
     )
     lines = [entity.encoded_field(name, value) for name, value in rows if value]
     return b"".join(lines) + b"MIME-Version: 1.0\r\n"
+
+
+def _counts(packet: bytes) -> bool:
+    """Whether we know how to read a signature; one that we don't counts for nothing."""
+    try:
+        signed.micalg(signed.signature_facts(packet).hash)
+    except Malformed:
+        return False
+    return True
+
+
+def _known(charset: str) -> str:
+    try:
+        name = codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        return "utf-8"
+    return name if _CHARSETS.fullmatch(name) else "utf-8"
+
+
+def _text_entity(text_bytes: bytes) -> bytes:
+    """Plain text of an old program as a MIME entity; such text is UTF-8, or else Latin-1."""
+    charset = "utf-8" if _is_utf8(text_bytes) else "iso-8859-1"
+    fields = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: 8bit\r\n"
+    return fields.encode() + b"\r\n" + entity.crlf(text_bytes)
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Piece by piece: a text of 50 MB with one emoji in it takes 200 MB as a string."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(data), _PIECE):
+            decoder.decode(data[start : start + _PIECE], final=start + _PIECE >= len(data))
+    except UnicodeDecodeError:
+        return False
+    return True

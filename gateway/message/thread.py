@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Iterable
 
 MOST_ANCESTORS = 20
-_SUFFIX = re.compile(r"\s*\([^()]{1,100}, [A-Z]{2}\)\s*$")
+MOST_SUBJECT = 500
+_SUFFIX = re.compile(r" ?\([^()]{1,100}, [A-Z]{2}\)$")
 
 
 def own_subject(subject: str, titles: Iterable[str]) -> str:
@@ -15,11 +16,12 @@ def own_subject(subject: str, titles: Iterable[str]) -> str:
 
     The suffix goes only where a list's prefix went: else the author wrote it.
     """
+    subject = plain(subject)[:MOST_SUBJECT]
     names = "|".join(re.escape(title) for title in titles)
-    without = re.sub(rf"\[(?:{names})\]\s*", "", subject) if names else subject
+    without = re.sub(rf"\[(?:{names})\] ?", "", subject) if names else subject
     if without != subject:
         without = _SUFFIX.sub("", without)
-    return plain(without)[:500]
+    return without.strip()
 
 
 def plain(text: str) -> str:

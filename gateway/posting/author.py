@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from sqlalchemy.orm import Session
 
 from gateway.crypto import certificate
-from gateway.crypto.signature import examine
-from gateway.errors import Malformed
-from gateway.message.signed import SignatureFacts, signature_facts
+from gateway.crypto.signature import Verified, examine
+from gateway.message.entity import crlf
+from gateway.message.signed import TEXT, SignatureFacts, signature_facts
 from gateway.message.submission import Content
 from gateway.store import certificate as certificates
 
@@ -20,15 +21,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """A verified author. intended: fingerprints that the signature itself names as recipients;
-    digests: of every signature that verified, to know the mail again by."""
+    """A verified author. intended: fingerprints that the signature itself names as recipients.
+    acts: a digest of each good act of signing this content, to know the mail again by; body: of the
+    content itself. Digests are SHA-256 in hex."""
 
     member_id: int
     certificate: bytes
     fingerprint: str
     signed_at: datetime
     intended: tuple[str, ...]
-    digests: tuple[str, ...]
+    acts: tuple[str, ...]
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Signer:
+    member_id: int
+    certificate: bytes
+    verified: Verified
+    facts: SignatureFacts
 
 
 def identify(
@@ -39,50 +50,33 @@ def identify(
     None where there is no such signature, and where good ones are of two members: whose words it
     is would be a guess.
     """
-    authors: list[Author] = []
-    for packet in content.signatures:
-        try:
-            facts = signature_facts(packet)
-        except Malformed:
-            continue
-        author = _verified(session, content.body, packet, facts, now, max_future)
-        if author is not None:
-            authors.append(author)
-    if len({author.member_id for author in authors}) != 1:
+    found = (_signer(session, content.body, one, now, max_future) for one in content.signatures)
+    signers = [signer for signer in found if signer is not None]
+    if len({signer.member_id for signer in signers}) != 1:
         return None
-    first = authors[0]
+    first = signers[0]
+    # The line ends of a text that is signed as such can be changed without breaking the signature.
+    is_text = any(signer.facts.type == TEXT for signer in signers)
+    body = sha256(crlf(content.body) if is_text else content.body).hexdigest()
     return Author(
         first.member_id,
         first.certificate,
-        first.fingerprint,
-        first.signed_at,
-        tuple(one for author in authors for one in author.intended),
-        tuple(one for author in authors for one in author.digests),
+        first.verified.fingerprint,
+        first.verified.created_at,
+        tuple(one for signer in signers for one in signer.facts.intended_recipients),
+        tuple(sha256(f"{one.facts.digest} {body}".encode()).hexdigest() for one in signers),
+        body,
     )
 
 
-def _verified(
-    session: Session,
-    body: bytes,
-    packet: bytes,
-    facts: SignatureFacts,
-    now: datetime,
-    max_future: timedelta,
-) -> Author | None:
+def _signer(
+    session: Session, body: bytes, packet: bytes, now: datetime, max_future: timedelta
+) -> _Signer | None:
+    facts = signature_facts(packet)
     issuer = facts.issuer_fingerprint or facts.issuer_key_id
-    if not issuer:
-        return None
-    for member_id, data in certificates.of_issuer(session, issuer):
-        found = examine(body, packet, [certificate.read(data)], now, max_future)
-        if isinstance(found, str):
-            log.info("no author, though member %d's key is named: %s", member_id, found)
-        else:
-            return Author(
-                member_id,
-                data,
-                found.fingerprint,
-                found.created_at,
-                facts.intended_recipients,
-                (facts.digest,),
-            )
+    for member_id, data in certificates.of_issuer(session, issuer) if issuer else ():
+        verdict = examine(body, packet, [certificate.read(data)], now, max_future)
+        if isinstance(verdict, Verified):
+            return _Signer(member_id, data, verdict, facts)
+        log.info("no author, though member %d's key is named: %s", member_id, verdict)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -31,17 +32,34 @@ def open_list(session: Session, app: App, address: str) -> MailingList | None:
     return None if found is None or found.closed_at else found
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Ids of the lists that a mail is for by what its carrier can't change. signed: by headers and
+    intended recipients under the signature; encrypted: by the keys that it is encrypted to."""
+
+    signed: frozenset[int]
+    encrypted: frozenset[int]
+
+    def another_than(self, list_id: int) -> bool:
+        """Whether the mail was meant for other lists and not for this one: by what the author
+        signed, and where that names none, by the keys."""
+        lists = self.signed or self.encrypted
+        return bool(lists) and list_id not in lists
+
+
 def named_lists(
-    session: Session, app: App, protected: Fields | None, intended: Iterable[str]
-) -> set[int]:
-    """Ids of the lists that an author named under the signature: in signed headers, or by key."""
-    by_key = mailing_list.fingerprints(session)
-    named = {by_key[fingerprint] for fingerprint in intended if fingerprint in by_key}
-    for address in protected.recipients if protected else ():
-        found = _list_of(session, app, address)
-        if found is not None:
-            named.add(found.id)
-    return named
+    session: Session,
+    app: App,
+    protected: Fields | None,
+    intended: Iterable[str],
+    encrypted_to: Iterable[str],
+) -> Named:
+    keys = mailing_list.by_key(session)
+    found = (_list_of(session, app, one) for one in (protected.recipients if protected else ()))
+    signed = {one.id for one in found if one is not None}
+    signed.update(keys[one] for one in intended if one in keys)
+    encrypted = {keys[one] for one in encrypted_to if one in keys}
+    return Named(frozenset(signed), frozenset(encrypted))
 
 
 def tokens(app: App, message_ids: Sequence[str]) -> list[str]:

@@ -41,6 +41,7 @@ def seal(vault: Vault, source: Signed, fields: Fields, certificate: bytes) -> Se
         "date": fields.date,
         "subject": fields.subject,
         "message_id": fields.message_id,
+        "subject_signed": fields.subject_signed,
     }
     return Sealed(
         token,

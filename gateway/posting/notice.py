@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy.orm import Session
 
 from gateway.app import App
+from gateway.message.thread import MOST_SUBJECT, plain
 from gateway.posting import evidence
 from gateway.posting.policy import Rule
 from gateway.resources import mail_templates
@@ -26,7 +27,9 @@ REASONS = {
     "new-member": "a new member's first postings are read by a moderator first",
     "not-encrypted": "this list takes encrypted mail only",
     "no-good-signature": "you may not write to this list",
-    "signed-for-another-list": "its signed headers name another list and not this one",
+    "for-another-list": "its signed headers or its encryption name another list",
+    "malformed": "its header can't be read",
+    "too-large": "its content is too large to be sent on",
     "replay": "it went to another list already, and its signed headers do not name this one",
     "red": "TLP:RED is for its named readers alone and never goes to a list",
 }
@@ -66,7 +69,8 @@ def refused_on(
 def _about(app: App, posting: Posting, mailing_list: MailingList) -> dict[str, str]:
     return {
         "label": posting.label,
-        "subject": evidence.unseal(app.vault, posting).fields.subject or "(no subject)",
+        "subject": plain(evidence.unseal(app.vault, posting).fields.subject)[:MOST_SUBJECT]
+        or "(no subject)",
         "title": mailing_list.title,
         "address": mailing_list.address(app.config.domain),
     }

@@ -15,24 +15,31 @@ from gateway.message.submission import Content
 
 Unwrap = Callable[[bytes, int], bytes]
 MOST_PKESKS = 100
-_MOST_INFLATION = 2
 
 
 def inflation_limit(config: Config) -> int:
-    """Bytes that anything inside a mail may inflate to: twice the largest mail taken."""
-    return _MOST_INFLATION * config.smtp.message_bytes
+    """Bytes that anything inside a mail may inflate to."""
+    return config.smtp.message_bytes
+
+
+def payload_limit(config: Config) -> int:
+    """Bytes that a payload may have: encrypted and armored anew it must still be a mail that a
+    server with our own limit takes."""
+    return config.smtp.message_bytes * 3 // 4
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What a mail turned out to be.
 
-    encrypted: as a whole, to anybody. source and content: its signed object, None where it has
-    none that covers the whole content or could not be opened; which of the two is nobody's business
-    but the log's, where `fault` goes. protected: fields inside the signature; fields: all merged.
+    encrypted: as a whole, to anybody; encrypted_to: key IDs and fingerprints that it names, upper-
+    case hex. source and content: its signed object, None where it has none that covers the whole
+    content or could not be opened; which of the two is nobody's business but the log's, where
+    `fault` goes. protected: fields inside the signature; fields: all merged.
     """
 
     encrypted: bool
+    encrypted_to: tuple[str, ...]
     source: Signed | None
     content: Content | None
     protected: Fields | None
@@ -43,10 +50,12 @@ class Opening:
 def open_mail(mail: Entity, unwrap: Unwrap, limit: int) -> Opening:
     """Open a mail once. `limit`: most bytes that anything in it may inflate to.
 
-    Raises Unavailable, from `unwrap`, where it is our keys that don't serve.
+    Raises Malformed where the mail's own header can't be read, and Unavailable, from `unwrap`,
+    where it is our keys that don't serve.
     """
     outer = fields_of(mail)
     encrypted = mail.content_type == "multipart/encrypted"
+    encrypted_to: tuple[str, ...] = ()
     try:
         found = pgpmime.ciphertext(mail)
         if found is None:
@@ -55,30 +64,35 @@ def open_mail(mail: Entity, unwrap: Unwrap, limit: int) -> Opening:
             encrypted, form = True, Form.INLINE if found.inline else Form.MESSAGE
             # The strict outer grammar comes before gpg: gpg takes an empty encrypted packet
             # followed by a clear signed message for well decrypted.
-            packet.split(found.message, limit=MOST_PKESKS)
+            pkesks = packet.split(found.message, limit=MOST_PKESKS).pkesks
+            encrypted_to = tuple(key_id for key_id, _ in pkesks)
             inner = unwrap(found.message, limit)
-            del found  # perhaps 50 MB that nobody needs any more
+            del found, pkesks  # perhaps 50 MB that nobody needs any more
             signed = _inside(Signed(form, inner), limit)
         if signed is None:
-            return Opening(encrypted, None, None, None, outer, "not signed")
+            return Opening(encrypted, encrypted_to, None, None, None, outer, "not signed")
         source, content = signed
-        # Walked here so that hostile nesting is refused at the door and not met by a worker.
+        submission.check_payload(content)
         payload = entity.read(content.payload)
-        for _ in submission.text_parts(payload):
-            pass
+        has_fields = source.form in (Form.MESSAGE, Form.MULTIPART)
+        protected = protected_fields(payload) if has_fields else None
+        merged_fields = merged(outer, protected)
     except (Malformed, Undecryptable) as error:
-        return Opening(encrypted, None, None, None, outer, str(error))
-    has_fields = source.form in (Form.MESSAGE, Form.MULTIPART)
-    protected = protected_fields(payload) if has_fields else None
-    return Opening(encrypted, source, content, protected, merged(outer, protected))
+        return Opening(encrypted, encrypted_to, None, None, None, outer, str(error))
+    return Opening(encrypted, encrypted_to, source, content, protected, merged_fields)
 
 
 def _inside(source: Signed, limit: int) -> tuple[Signed, Content] | None:
     """The signed object that is all of a decrypted message, opened; None where it is none."""
     content = submission.content(source, limit)
-    return (source, content) if content.signatures else _signed(entity.read(content.payload), limit)
+    if content.signatures:
+        return source, content
+    return _signed(entity.read(content.payload), limit)
 
 
 def _signed(found: Entity, limit: int) -> tuple[Signed, Content] | None:
     source = pgpmime.signed(found)
-    return None if source is None else (source, submission.content(source, limit))
+    if source is None:
+        return None
+    content = submission.content(source, limit)
+    return (source, content) if content.signatures else None

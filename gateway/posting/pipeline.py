@@ -9,19 +9,20 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from gateway.app import App
-from gateway.errors import Reply, TooLarge
+from gateway.errors import Malformed, Reply
 from gateway.message import entity, marking, submission, thread
 from gateway.message.entity import Entity
 from gateway.message.envelope import Envelope
+from gateway.message.protected import Fields
 from gateway.posting import directory, evidence, notice
 from gateway.posting.author import Author, identify
 from gateway.posting.evidence import Sealed
-from gateway.posting.opening import Opening, inflation_limit, open_mail
+from gateway.posting.opening import Opening, inflation_limit, open_mail, payload_limit
 from gateway.posting.policy import Action, Facts, Rule, decide
 from gateway.store import hold, ledger, mailing_list, outbox, posting
 from gateway.store.mailing_list import MailingList, Moderation
 from gateway.store.member import Member, State
-from gateway.store.posting import Placement, Posting, PostingList, Seen
+from gateway.store.posting import Placement, Posting, PostingList
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,9 @@ ACCEPTED = Reply(250, "2.0.0", "Accepted")
 class Judged:
     """A mail, and what is the same of it on each list. author None: nobody that we know."""
 
+    malformed: bool = False
     robot: bool = False
+    from_a_list: bool = False
     opening: Opening | None = None
     author: Author | None = None
     marking: marking.Found | None = None
@@ -45,6 +48,7 @@ class Settled:
 
     replies: dict[int, Reply] = field(default_factory=dict)
     refused: list[tuple[MailingList, Rule]] = field(default_factory=list)
+    placed: bool = False
 
 
 def submit(app: App, envelope: Envelope) -> tuple[Reply, ...]:
@@ -65,15 +69,14 @@ def submit(app: App, envelope: Envelope) -> tuple[Reply, ...]:
     return tuple(other if one is None else settled.replies[one.id] for one in lists)
 
 
-def is_robot(envelope: Envelope, mail: Entity) -> bool:
-    """Mail of a robot or from a list (RFC 3834 2, RFC 5321 4.5.5): never taken, never answered."""
+def is_robot(envelope: Envelope, mail: Entity, domain: str) -> bool:
+    """A robot's mail (RFC 3834 2, RFC 5321 4.5.5), or one of our lists' own come back."""
     auto = mail.field("auto-submitted").partition(";")[0].strip().lower()
-    precedence = mail.field("precedence").lower()
     return (
         envelope.sender == ""
         or auto not in ("", "no")
-        or precedence in ("bulk", "junk", "list")
-        or "list-id" in mail.fields
+        or mail.field("precedence").strip().lower() in ("bulk", "junk", "list")
+        or mail.field("list-id").lower().endswith(f".{domain}>")
     )
 
 
@@ -81,22 +84,24 @@ def _judge(app: App, envelope: Envelope) -> Judged:
     """All that costs time, outside any transaction: gpg, hashing, sealing."""
     try:
         mail = entity.read(envelope.data)
-    except TooLarge as error:
-        log.info("mail not opened: %s", error)
-        return Judged()
-    if is_robot(envelope, mail):
-        return Judged(robot=True)
-    opening = open_mail(mail, app.keyring.unwrap, inflation_limit(app.config))
+        if is_robot(envelope, mail, app.config.domain):
+            return Judged(robot=True)
+        from_a_list = "list-id" in mail.fields
+        opening = open_mail(mail, app.keyring.unwrap, inflation_limit(app.config))
+    except Malformed as error:
+        log.info("mail not read: %s", error)
+        return Judged(malformed=True)
     if opening.content is None or opening.source is None:
         log.info("mail not opened: %s", opening.fault)
-        return Judged(opening=opening)
+        return Judged(from_a_list=from_a_list, opening=opening)
     with app.database.reading() as session:
         max_future = timedelta(minutes=app.config.policy.future_minutes)
         author = identify(session, opening.content, app.clock(), max_future)
     if author is None:
-        return Judged(opening=opening)
+        return Judged(from_a_list=from_a_list, opening=opening)
     first_lines = submission.first_lines(opening.content.payload)
     return Judged(
+        from_a_list=from_a_list,
         opening=opening,
         author=author,
         marking=marking.find(opening.fields.subject, first_lines),
@@ -121,6 +126,7 @@ def _settle(
     if rule.action in (Action.HOLD, Action.ACCEPT):
         kept = earlier or _keep(session, app, judged, one, now)
         place(session, app, kept, one, rule, now)
+        settled.placed = True
     return ACCEPTED
 
 
@@ -135,13 +141,16 @@ def gather(
     """What the policy needs to know of a mail on one list."""
     opening, author, policy = judged.opening, judged.author, app.config.policy
     basic = Facts(
+        malformed=judged.malformed,
         robot=judged.robot,
+        from_a_list=judged.from_a_list,
         encrypted=opening is not None and opening.encrypted,
         signed_only_allowed=one.signed_only,
     )
     writer = None if author is None else session.get(Member, author.member_id)
     if (
         opening is None
+        or opening.content is None
         or author is None
         or judged.marking is None
         or writer is None
@@ -149,14 +158,19 @@ def gather(
         or not mailing_list.may_post(session, one, writer.id)
     ):
         return basic
-    named = directory.named_lists(session, app, opening.protected, author.intended)
+    named = directory.named_lists(
+        session, app, opening.protected, author.intended, opening.encrypted_to
+    )
     addressed = opening.protected.recipients if opening.protected else ()
     return replace(
         basic,
         author_known=True,
-        names_other_list=bool(named or author.intended) and one.id not in named,
-        names_strangers_only=bool(addressed) and not named,
-        named_for_this_list=one.id in named,
+        # An intended recipient that is none of our keys is another list's, wherever that is.
+        names_other_list=named.another_than(one.id)
+        or bool(author.intended and one.id not in named.signed),
+        names_strangers_only=bool(addressed) and not named.signed,
+        named_for_this_list=one.id in named.signed,
+        too_large=len(opening.content.payload) > payload_limit(app.config),
         seen_on_this_list=earlier is not None and earlier.on(one.id),
         seen_elsewhere=earlier is not None,
         red=judged.marking.marking is marking.Marking.RED and not judged.marking.malformed,
@@ -205,19 +219,25 @@ def place(
 def _seen_before(session: Session, app: App, judged: Judged) -> Posting | None:
     if judged.author is None or judged.opening is None:
         return None
-    return posting.seen(session, _hashes(app, judged.author, judged.opening.fields.message_id))
+    return posting.seen(session, _hashes(app, judged.author, judged.opening.protected))
 
 
-def _hashes(app: App, author: Author, message_id: str) -> list[str]:
-    """What a submission is known again by. A Message-ID counts for its author alone: otherwise a
-    member could use up another's before the other's mail arrives."""
-    hashes = [app.vault.keyed_hash("signature", digest) for digest in author.digests]
-    if message_id:
-        hashes.append(_message_id_hash(app, author.member_id, message_id))
+def _hashes(app: App, author: Author, protected: Fields | None) -> list[str]:
+    """What a submission is known again by: the act of signing it, or the same content under the
+    same signed Message-ID, as a program makes that signs anew for each try.
+
+    A Message-ID that is not signed counts for nothing here: whoever carries a mail could give it
+    another mail's, and have the one swallowed or the other distributed in its place.
+    """
+    hashes = [app.vault.keyed_hash("signature", act) for act in author.acts]
+    if protected is not None and protected.message_id:
+        named = f"{author.member_id} {protected.message_id} {author.body}"
+        hashes.append(app.vault.keyed_hash("message", named))
     return hashes
 
 
-def _message_id_hash(app: App, member_id: int, message_id: str) -> str:
+def _thread_hash(app: App, member_id: int, message_id: str) -> str:
+    """By which an author's reply to their own mail finds it: others know our Message-ID alone."""
     return app.vault.keyed_hash("message-id", f"{member_id} {message_id}")
 
 
@@ -228,7 +248,7 @@ def _keep(session: Session, app: App, judged: Judged, one: MailingList, now: dat
         raise AssertionError("kept a mail without a verified author")
     fields = opening.fields
     own = directory.tokens(app, fields.answered)
-    foreign = [_message_id_hash(app, author.member_id, answered) for answered in fields.answered]
+    foreign = [_thread_hash(app, author.member_id, answered) for answered in fields.answered]
     answered = posting.parent(session, own, foreign, [one.id])
     kept = Posting(
         token=sealed.token,
@@ -246,18 +266,17 @@ def _keep(session: Session, app: App, judged: Judged, one: MailingList, now: dat
     )  # fmt: skip
     session.add(kept)
     session.flush()
-    session.add_all(
-        Seen(hash=value, posting_id=kept.id)
-        for value in dict.fromkeys(_hashes(app, author, fields.message_id))
-    )
-    session.flush()
+    hashes = _hashes(app, author, opening.protected)
+    if fields.message_id:
+        hashes.append(_thread_hash(app, author.member_id, fields.message_id))
+    posting.remember(session, kept, hashes)
     return kept
 
 
 def _tell_of_refusals(session: Session, app: App, judged: Judged, settled: Settled) -> None:
     """SMTP has one reply for all recipients: where some lists took a mail and some did not, the
-    author learns of the latter by mail."""
-    accepted = any(reply.accepted for reply in settled.replies.values())
-    if judged.author is not None and accepted:
+    author learns of the latter by mail. Not where nothing was placed anew: else who has one mail of
+    theirs could fill their mailbox with it."""
+    if judged.author is not None and settled.placed:
         for one, rule in settled.refused:
             notice.refused_on(session, app, judged.author.member_id, one, rule)

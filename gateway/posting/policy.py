@@ -30,7 +30,10 @@ class Action(StrEnum):
 class Facts:
     """What is known of a mail with respect to one of the lists it is for."""
 
+    malformed: bool = False
     robot: bool = False
+    from_a_list: bool = False
+    too_large: bool = False
     encrypted: bool = False
     signed_only_allowed: bool = False
     author_known: bool = False
@@ -65,6 +68,14 @@ NO_SIGNATURE = Reply(550, "5.7.1", "No good signature of an active member over t
 POLICY = (
     Rule("robot", lambda f: f.robot, Action.DISCARD),
     Rule(
+        "malformed",
+        lambda f: f.malformed,
+        Action.REFUSE,
+        Reply(550, "5.6.0", "The header of this mail can't be read"),
+    ),
+    # A member's mail that came by way of a list of their agency's is the member's all the same.
+    Rule("from-a-list", lambda f: f.from_a_list and not f.author_known, Action.DISCARD),
+    Rule(
         "not-encrypted",
         lambda f: not f.encrypted and not f.signed_only_allowed,
         Action.REFUSE,
@@ -72,10 +83,16 @@ POLICY = (
     ),
     Rule("no-good-signature", lambda f: not f.author_known, Action.REFUSE, NO_SIGNATURE),
     Rule(
-        "signed-for-another-list",
+        "for-another-list",
         lambda f: f.names_other_list,
         Action.REFUSE,
-        Reply(550, "5.7.1", "The signed headers name another list and not this one"),
+        Reply(550, "5.7.1", "Signed headers or encryption name another list and not this one"),
+    ),
+    Rule(
+        "too-large",
+        lambda f: f.too_large,
+        Action.REFUSE,
+        Reply(552, "5.3.4", "The content is too large to be sent on; split it or leave parts out"),
     ),
     Rule("retry", lambda f: f.seen_on_this_list, Action.IGNORE),
     Rule(

@@ -43,7 +43,10 @@ class Purpose(StrEnum):
 
 
 class GatewayKey(Base):
-    """The public side of one of the gateway's own keys; the secret one stays behind gpg-agent."""
+    """The public side of one of the gateway's own keys; the secret one stays behind gpg-agent.
+
+    key_ids: fingerprints and key IDs of it and its subkeys, upper-case hex, blanks between.
+    """
 
     __tablename__ = "gateway_key"
 
@@ -51,6 +54,7 @@ class GatewayKey(Base):
     address: Mapped[str] = mapped_column(index=True)
     purpose: Mapped[Purpose]
     certificate: Mapped[bytes]
+    key_ids: Mapped[str]
     created_at: Mapped[datetime]
 
 
@@ -124,10 +128,14 @@ def check_new(session: Session, local_part: str, letter: str) -> None:
             raise UsageError(f"there is a list {name!r} already")
 
 
-def fingerprints(session: Session) -> dict[str, int]:
-    """Key fingerprint -> list id, for reading intended recipients."""
-    rows = session.execute(select(MailingList.key_fingerprint, MailingList.id))
-    return {row[0]: row[1] for row in rows}
+def by_key(session: Session) -> dict[str, int]:
+    """Fingerprint or key ID, of primary keys and subkeys -> list id."""
+    rows = session.execute(
+        select(GatewayKey.key_ids, MailingList.id).join(
+            MailingList, MailingList.key_fingerprint == GatewayKey.fingerprint
+        )
+    )
+    return {name: list_id for names, list_id in rows for name in names.split()}
 
 
 def may_post(session: Session, mailing_list: MailingList, member_id: int) -> bool:

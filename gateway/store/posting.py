@@ -88,7 +88,7 @@ class PostingList(Base):
 
 
 class Seen(Base):
-    """Keyed hashes of what identifies a submission: its signatures and its Message-ID.
+    """Keyed hashes of what identifies a submission: its signatures and its Message-IDs.
 
     Kept for good: a captured mail is as new to its readers after a year as after an hour.
     """
@@ -108,6 +108,15 @@ def seen(session: Session, hashes: Sequence[str]) -> Posting | None:
         .order_by(Posting.id)
         .limit(1)
     )
+
+
+def remember(session: Session, posting: Posting, hashes: Sequence[str]) -> None:
+    """Know a posting again by these hashes; one that an earlier posting has stays that one's."""
+    known = set(session.scalars(select(Seen.hash).where(Seen.hash.in_(hashes))))
+    session.add_all(
+        Seen(hash=one, posting_id=posting.id) for one in dict.fromkeys(hashes) if one not in known
+    )
+    session.flush()
 
 
 def parent(

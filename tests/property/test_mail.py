@@ -44,7 +44,7 @@ def test_any_mail_is_opened_or_judged_not_to_be_signed(raw: bytes) -> None:
 def test_any_entity_is_read(raw: bytes) -> None:
     found = entity.read(raw)
     protected.fields_of(found)
-    protected.content_only(raw)
+    protected.content_only(found)
     for read in (found.parts, lambda: pgpmime.decoded_body(found), lambda: pgpmime.signed(found)):
         with suppress(Malformed):
             read()

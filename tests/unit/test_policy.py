@@ -21,7 +21,7 @@ GOOD = Facts(encrypted=True, author_known=True, signature_window=timedelta(days=
         ({"encrypted": False}, "not-encrypted", Action.REFUSE),
         ({"encrypted": False, "signed_only_allowed": True}, "accept", Action.ACCEPT),
         ({"author_known": False}, "no-good-signature", Action.REFUSE),
-        ({"names_other_list": True}, "signed-for-another-list", Action.REFUSE),
+        ({"names_other_list": True}, "for-another-list", Action.REFUSE),
         ({"seen_elsewhere": True, "seen_on_this_list": True}, "retry", Action.IGNORE),
         ({"seen_elsewhere": True}, "replay", Action.REFUSE),
         ({"seen_elsewhere": True, "named_for_this_list": True}, "accept", Action.ACCEPT),

@@ -36,7 +36,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def fill(session: Session, members: int = 5) -> tuple[MailingList, Posting]:
     """A list, members and an accepted posting of the first."""
     session.add(GatewayKey(fingerprint="F", address="wildlife@x.example", purpose=Purpose.LIST,
-                           certificate=b"", created_at=NOW))  # fmt: skip
+                           certificate=b"", key_ids="", created_at=NOW))  # fmt: skip
     on = MailingList(letter="B", local_part="wildlife", title="Wildlife", description="",
                      key_fingerprint="F", moderation=Moderation.OPEN)  # fmt: skip
     session.add(on)

@@ -196,8 +196,9 @@ class Keyring:
         )
 
     def _agent(self) -> str:
-        """The process id of the agent, which is started where there is none."""
-        command = ["gpg-connect-agent", "--homedir", str(self.home), "GETINFO pid", "/bye"]
+        """The process id of the agent that is running."""
+        quiet = ["--homedir", str(self.home), "--no-autostart"]
+        command = ["gpg-connect-agent", *quiet, "GETINFO pid", "/bye"]
         try:
             return subprocess.run(  # noqa: S603
                 command, capture_output=True, check=True, text=True, timeout=30

@@ -157,7 +157,7 @@ def test_multipart_encrypted_has_two_parts(count: int) -> None:
     raw = multipart(*[control] * count).replace(
         b"multipart/mixed;", b'multipart/encrypted; protocol="application/pgp-encrypted";'
     )
-    with pytest.raises(Malformed, match="two parts|more than 2 parts"):
+    with pytest.raises(Malformed, match=r"two parts|more than 2 parts"):
         pgpmime.ciphertext(entity.read(raw))
 
 

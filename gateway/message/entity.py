@@ -174,7 +174,7 @@ def decoded(value: str) -> str:
     except Malformed:
         pass  # shown as it stands
     text = unfolded.encode("utf-8", "replace").decode("utf-8", "replace")
-    return " ".join(line.strip() for line in text[:MOST_FIELD].splitlines())
+    return " ".join(text[:MOST_FIELD].split())
 
 
 def crlf(data: bytes) -> bytes:

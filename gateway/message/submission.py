@@ -163,7 +163,8 @@ def text(part: Entity, most: int | None = None) -> str:
     data = part.buffer[part.body_start : end]
     if part.transfer_encoding == "base64":
         clean = re.sub(rb"[^A-Za-z0-9+/]", b"", data)
-        data = binascii.a2b_base64(clean[: len(clean) - len(clean) % 4])
+        whole = clean[:-1] if len(clean) % 4 == 1 else clean
+        data = binascii.a2b_base64(whole + b"=" * (-len(whole) % 4))
     elif part.transfer_encoding == "quoted-printable":
         data = quopri.decodestring(data)
     return data.decode(_known(part.charset), "replace")

@@ -269,6 +269,15 @@ def test_the_digest_is_of_what_the_signer_made() -> None:
     assert signature_facts(OTHER_SIG).digest != signature_facts(SIG).digest
 
 
+def test_a_signature_made_anew_from_a_good_one_has_its_digest() -> None:
+    """ECDSA's (r, n - s) is as good as (r, s), and anybody can compute it."""
+    early = b"\x05\x02" + (86400).to_bytes(4, "big")
+    one = bare(early, b"", b"\x00\x01\x01" * 2)
+    assert signature_facts(bare(early, b"", b"\x00\x01\x01\x00\x02\x02")).digest == (
+        signature_facts(one).digest
+    )
+
+
 def test_octets_that_programs_skip_are_refused() -> None:
     longer = frame(SIGNATURE, content(SIG) + b"x")
     assert made_by_owner(longer, ALICE)

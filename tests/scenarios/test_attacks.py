@@ -86,13 +86,15 @@ def test_a_carrier_can_not_have_a_closed_lists_posting_sent_for_another(place: P
     secret = place.write([CORAL], "Secret", message_id="<2@x.example>")
     assert place.submit(secret, CORAL) == ["250 2.0.0"]
     before = place.postings()
-    harmless = place.write([WILDLIFE], "Harmless", protected=False, message_id="<2@x.example>")
+    harmless = place.write(
+        [WILDLIFE], text="Harmless.\n", protected=False, message_id="<2@x.example>"
+    )
     assert place.submit(harmless, WILDLIFE) == ["250 2.0.0"]
     assert place.postings() == before + 1
 
 
 def test_a_carrier_can_not_turn_a_mail_to_another_list(place: Place) -> None:
-    mail = place.write([CORAL], "Secret", protected=False)
+    mail = place.write([CORAL], text="For this list alone.\n", protected=False)
     assert place.submit(mail, GENERAL) == ["550 5.7.1"]
     assert place.submit(mail, CORAL) == ["250 2.0.0"]
 

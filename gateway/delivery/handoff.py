@@ -74,14 +74,20 @@ class Outcome:
 # A plain function is called in a thread, one call at a time: more outcomes gather meanwhile.
 Record = Callable[[Sequence[Outcome]], Awaitable[None]] | Callable[[Sequence[Outcome]], None]
 Copies = AsyncIterable[Copy] | Iterable[Copy]
+Live = Callable[[], bool]
+
+
+def always() -> bool:
+    return True
 
 
 class Handoff(Protocol):
     """A way out for finished copies; belongs to one event loop."""
 
-    async def deliver(self, copies: Copies, record: Record) -> None:
+    async def deliver(self, copies: Copies, record: Record, live: Live = always) -> None:
         """Hand off every copy and give each exactly one outcome to `record`, in groups.
 
+        live: asked before each copy is begun; once it says no, the rest is left alone.
         Returns when all are recorded. Raises what `record` or `copies` raised; copies without
         a recorded outcome then have to be offered again.
         """
@@ -159,8 +165,9 @@ def _host_and_port(setting: str) -> tuple[str, int]:
 class Supply:
     """The copies still to go, shared by several lanes; at most `ahead` are fetched early."""
 
-    def __init__(self, copies: Copies, ahead: int) -> None:
+    def __init__(self, copies: Copies, ahead: int, live: Live) -> None:
         self._copies = copies
+        self._live = live
         self._queue: asyncio.Queue[Copy | None] = asyncio.Queue()  # None: there will be no more
         self._room = asyncio.Semaphore(ahead)
         self._feeder = asyncio.create_task(self._feed())
@@ -174,7 +181,7 @@ class Supply:
             if copy is None:
                 self._queue.put_nowait(None)
         self._room.release()
-        return copy
+        return self._unless_over(copy)
 
     def ready(self) -> Copy | None:
         """The next copy if it is at hand already."""
@@ -185,7 +192,13 @@ class Supply:
             self._queue.put_nowait(None)
             return None
         self._room.release()
-        return copy
+        return self._unless_over(copy)
+
+    def _unless_over(self, copy: Copy | None) -> Copy | None:
+        if copy is None or self._live():
+            return copy
+        self.stop()
+        return None
 
     def give_back(self, copy: Copy) -> None:
         """Leave a copy that was taken, and not begun, to another lane."""
@@ -277,12 +290,12 @@ class GroupCommit:
 Lane = Callable[[Supply, GroupCommit], Awaitable[Lost | None]]
 
 
-async def share(copies: Copies, record: Record, lane: Lane, lanes: int) -> None:
+async def share(copies: Copies, record: Record, live: Live, lane: Lane, lanes: int) -> None:
     """Run `lanes` of `lane` over the copies; when all have lost their way, defer what is left.
 
     After an exception in one lane the others finish what they hold, and take no more.
     """
-    supply = Supply(copies, ahead=2 * lanes)
+    supply = Supply(copies, 2 * lanes, live)
     commit = GroupCommit(record)
 
     async def run() -> Lost | None:

@@ -15,10 +15,12 @@ from gateway.delivery.handoff import (
     Copies,
     Copy,
     GroupCommit,
+    Live,
     Lost,
     Outcome,
     Record,
     Supply,
+    always,
     one_line,
     share,
 )
@@ -32,8 +34,8 @@ class MaildirHandoff:
         self._hostname = hostname
         self._writers = writers
 
-    async def deliver(self, copies: Copies, record: Record) -> None:
-        await share(copies, record, self._lane, self._writers)
+    async def deliver(self, copies: Copies, record: Record, live: Live = always) -> None:
+        await share(copies, record, live, self._lane, self._writers)
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -13,9 +13,11 @@ from gateway.delivery.handoff import (
     Copies,
     Copy,
     GroupCommit,
+    Live,
     Lost,
     Record,
     Supply,
+    always,
     share,
 )
 from gateway.delivery.smtp_wire import Timeouts, Wire, open_wire
@@ -42,11 +44,11 @@ class SmtpHandoff:
         self._idle: dict[Wire, asyncio.TimerHandle] = {}
         self._farewells: set[asyncio.Task[None]] = set()
 
-    async def deliver(self, copies: Copies, record: Record) -> None:
+    async def deliver(self, copies: Copies, record: Record, live: Live = always) -> None:
         async def lane(supply: Supply, commit: GroupCommit) -> Lost | None:
             return await _Lane(self, supply, commit).run()
 
-        await share(copies, record, lane, self._connections)
+        await share(copies, record, live, lane, self._connections)
 
     async def close(self) -> None:
         for wire in list(self._idle):

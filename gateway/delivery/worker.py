@@ -166,7 +166,7 @@ class Worker:
         def record(outcomes: Sequence[Outcome]) -> None:
             self._record([self._result(one, entries[one.id]) for one in outcomes])
 
-        await self._handoff.deliver(self._copies(work, failed), record)
+        await self._handoff.deliver(self._copies(work, failed), record, self._holds_lease)
         if failed:
             self._park(failed)
         if lease.notice_id is not None:
@@ -186,11 +186,15 @@ class Worker:
         ):
             if self._stopping:
                 return
-            if time.monotonic() - self._renewed_at > self._app.config.delivery.lease_seconds:
-                # This process stood still for so long that another one may have taken over.
-                log.warning("the lease ran out; the rest is left to whoever has it now")
-                return
             yield copy
+
+    def _holds_lease(self) -> bool:
+        """False where this process stood still for so long that another may have taken over."""
+        held = time.monotonic() - self._renewed_at
+        if held < self._app.config.delivery.lease_seconds:
+            return True
+        log.warning("the lease ran out; the rest is left to whoever has it now")
+        return False
 
     def _prepare(self, lease: Lease) -> Work:
         """Read all that a lease needs, and sort out who can't be served."""

@@ -75,39 +75,24 @@ class Database:
         Raises Unavailable where the database does not serve (locked, full, gone): our fault, so
         whoever waits is told to try again.
         """
-        try:
-            with self._sessions.begin() as session:
-                yield session
-        except DBAPIError as error:
-            if _is_outage(error):
-                raise Unavailable(f"database: {type(error.orig).__name__}") from error
-            raise
+        with _outages(), self._sessions.begin() as session:
+            yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session for reading: whatever it was given to write is rolled back."""
-        try:
-            with self._sessions() as session:
-                session.connection(execution_options={"reading": True})
-                yield session
-        except DBAPIError as error:
-            if _is_outage(error):
-                raise Unavailable(f"database: {type(error.orig).__name__}") from error
-            raise
+        """A session for reading: whatever it was given to write is rolled back. Raises as above."""
+        with _outages(), self._sessions() as session:
+            session.connection(execution_options={"reading": True})
+            yield session
 
     @contextmanager
     def quick_transaction(self) -> Iterator[Connection]:
         """A transaction without the session's identity map, for statements run thousands of times.
 
-        Raises Unavailable as `transaction` does.
+        Raises as `transaction` does.
         """
-        try:
-            with self.engine.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            if _is_outage(error):
-                raise Unavailable(f"database: {type(error.orig).__name__}") from error
-            raise
+        with _outages(), self.engine.begin() as connection:
+            yield connection
 
     def migrate(self) -> None:
         """Bring the schema to this version's; harmless when it is there already."""
@@ -124,12 +109,16 @@ class Database:
         self.engine.dispose()
 
 
-def _is_outage(error: DBAPIError) -> bool:
-    return error.connection_invalidated or type(error.orig).__name__ in (
-        "OperationalError",
-        "InterfaceError",
-        "InternalError",
-    )
+@contextmanager
+def _outages() -> Iterator[None]:
+    """Faults of the database, and not of what it was asked, as Unavailable."""
+    try:
+        yield
+    except DBAPIError as error:
+        kinds = ("OperationalError", "InterfaceError", "InternalError")
+        if error.connection_invalidated or type(error.orig).__name__ in kinds:
+            raise Unavailable(f"database: {type(error.orig).__name__}") from error
+        raise
 
 
 def _engine(url: str) -> Engine:

@@ -11,7 +11,7 @@ from inspect import isawaitable
 import pytest
 
 from gateway.app import App, open_app, utc_now
-from gateway.delivery.handoff import Copies, Copy, Outcome, Record
+from gateway.delivery.handoff import Copies, Copy, Live, Outcome, Record, always
 from gateway.delivery.worker import Worker
 from gateway.message.envelope import Envelope
 from gateway.posting import pipeline
@@ -29,9 +29,11 @@ class Hand:
     state: str = "sent"
     seen: list[Copy] = field(default_factory=list)
 
-    async def deliver(self, copies: Copies, record: Record) -> None:
+    async def deliver(self, copies: Copies, record: Record, live: Live = always) -> None:
         assert isinstance(copies, Iterable)
         for copy in copies:
+            if not live():
+                return
             self.seen.append(copy)
             told: Sequence[Outcome] = [Outcome(copy.id, self.state, 450, "said so")]  # type: ignore[arg-type]
             done = record(told)

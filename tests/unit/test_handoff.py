@@ -754,3 +754,19 @@ def test_smtp_sink_that_stops_reading_blocks_nobody() -> None:
     assert sorted(one.id for one in outcomes) == list(range(1, 9))
     assert {(one.state, one.code) for one in outcomes} <= {("refused", 550), ("deferred", None)}
     assert not any(one.in_doubt for one in outcomes)
+
+
+def test_nothing_is_begun_once_it_is_no_longer_ours() -> None:
+    """As after a pause in which the lease ran out: another process may be sending the rest."""
+    outcomes: list[Outcome] = []
+    given = [copy(number, body=b"wcBMA9TqVx0mNfYkAQf+Lh0w\r\n") for number in range(1, 41)]
+    with smtp_sink() as setting:
+
+        async def main() -> None:
+            handoff = parse(setting, "lists.example", connections=2)
+            await handoff.deliver(given, outcomes.extend, lambda: len(outcomes) < 10)
+            await handoff.close()
+
+        asyncio.run(asyncio.wait_for(main(), 10))
+    assert 10 <= len(outcomes) <= 14
+    assert {one.state for one in outcomes} == {"sent"}

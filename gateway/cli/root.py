@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def main(state: Path | None) -> None:
       environet --state /var/lib/environet member add ana.lind@customs.example ...
       environet --state /var/lib/environet serve
     """
+    os.umask(0o077)  # whatever a command writes is its user's alone
 
 
 main.add_command(lists)

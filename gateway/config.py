@@ -82,7 +82,11 @@ def _handoff(value: str) -> str:
 
 def _database(value: str) -> str:
     try:
-        known = make_url(value).get_backend_name() in ("sqlite", "postgresql")
+        url = make_url(value)
+        # Each command is a process of its own, so a database in memory would be empty for each.
+        known = url.get_backend_name() == "postgresql" or (
+            url.get_backend_name() == "sqlite" and (url.database or ":memory:") != ":memory:"
+        )
     except ArgumentError:
         known = False
     if not known:
@@ -119,6 +123,9 @@ class SmtpSection(Section):
     certificate: str = Field("", description="PEM file of the TLS certificate chain; empty: no TLS")
     key: str = Field("", description="PEM file of the certificate's secret key")
     message_bytes: Count = Field(50 * 2**20, description="largest mail taken, in bytes (SIZE)")
+    held_bytes: Count = Field(
+        150 * 2**20, description="mails being received or judged at once at a door, in bytes; 452"
+    )
     line_bytes: Annotated[int, Field(ge=1000)] = Field(
         1000, description="longest line of a mail, in bytes with CRLF (RFC 5321 4.5.3.1.6)"
     )
@@ -306,6 +313,8 @@ def _faults_between_settings(config: Config, state: Path) -> list[str]:
         value = getattr(smtp, name)
         if value and not (state / value).is_file():
             faults.append(f"smtp.{name}: there is no file {state / value}")
+    if smtp.held_bytes < smtp.message_bytes:
+        faults.append("smtp.held_bytes: is smaller than smtp.message_bytes, one mail")
     doors = [value for value in (smtp.listen, smtp.tls_listen, smtp.lmtp_listen) if value]
     fixed = [value for value in doors if not value.endswith(":0")]
     if not doors:

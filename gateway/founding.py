@@ -34,8 +34,11 @@ def found(state: Path, chosen: dict[str, str], clock: Clock, progress: Progress)
     if state.exists() and (not state.is_dir() or any(state.iterdir())):
         raise UsageError(f"{state} is there already; 'init' makes a new directory")
     was_there = state.exists()
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state.chmod(0o700)
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.chmod(0o700)
+    except OSError as error:
+        raise UsageError(f"{state} can't be made: {error.strerror}") from None
     keyring: Keyring | None = None
     try:
         (state / settings.FILE).write_text(settings.render(chosen))

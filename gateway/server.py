@@ -16,7 +16,6 @@ import socket
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Literal
 
@@ -29,12 +28,14 @@ from gateway.intake.smtp import Door, listen
 from gateway.intake.tls import tls_context
 from gateway.message.envelope import Envelope
 from gateway.posting import directory, pipeline
+from gateway.posting.opening import inflation_limit
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
 BIG_MAIL = 2 * 2**20
-"""Bytes from which mails are opened one at a time, so that memory is bounded by one of them."""
+"""Bytes from which mails are opened one at a time, so that memory is bounded by one of them. A mail
+that is smaller and inflates to more than twice that is opened anew, as one of these."""
 
 
 class Desk:
@@ -52,15 +53,23 @@ class Desk:
         return await loop.run_in_executor(self._pool, directory.recipient, self._app, address)
 
     async def submit(self, envelope: Envelope) -> tuple[Reply, ...]:
-        async with AsyncExitStack() as held:
-            if len(envelope.data) > BIG_MAIL:
-                await held.enter_async_context(self._big)
-            await held.enter_async_context(self._slots)
-            loop = asyncio.get_running_loop()
-            replies = await loop.run_in_executor(self._pool, pipeline.submit, self._app, envelope)
+        replies = None
+        if len(envelope.data) <= BIG_MAIL:
+            replies = await self._run(envelope, 2 * BIG_MAIL)
+        if replies is None:
+            async with self._big:
+                replies = await self._run(envelope, inflation_limit(self._app.config))
+        assert replies is not None  # noqa: S101  None is for a smaller limit alone
         if any(reply.accepted for reply in replies):
             self._wake()
         return replies
+
+    async def _run(self, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:
+        async with self._slots:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(
+                self._pool, pipeline.submit, self._app, envelope, limit
+            )
 
     def close(self) -> None:
         self._pool.shutdown()
@@ -96,13 +105,19 @@ class WorkerProcesses:
 
     async def _keep(self, number: int) -> None:
         while True:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway", "--state", str(self._state),
-                "worker", str(number), stdin=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-            self._processes[number] = process
-            status = await process.wait()
-            log.error("delivery worker %d ended with status %d; starting it again", number, status)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "gateway", "--state", str(self._state),
+                    "worker", str(number), stdin=asyncio.subprocess.PIPE,
+                )  # fmt: skip
+            except OSError as error:
+                log.error("delivery worker %d can't be started: %s", number, error.strerror)  # noqa: TRY400
+            else:
+                self._processes[number] = process
+                status = await process.wait()
+                log.error(
+                    "delivery worker %d ended with status %d; starting it again", number, status
+                )
             await asyncio.sleep(1)
 
 
@@ -117,7 +132,7 @@ async def serve(app: App, announce: Callable[[str], None]) -> None:
     desk = Desk(app, workers.wake)
     doors: list[Door] = []
     try:
-        doors = await _open_doors(app, desk, announce)
+        await _open_doors(app, desk, announce, doors)
         announce("ready")
         await _until_signal()
         log.info("stopping")
@@ -163,11 +178,15 @@ def _taken(lock: int) -> bool:
     return True
 
 
-async def _open_doors(app: App, desk: Desk, announce: Callable[[str], None]) -> list[Door]:
-    smtp, doors = app.config.smtp, []
+async def _open_doors(
+    app: App, desk: Desk, announce: Callable[[str], None], doors: list[Door]
+) -> None:
+    """Open each door that is set, adding it to `doors`, which the caller closes in any case."""
+    smtp = app.config.smtp
     tls = tls_context(app.state / smtp.certificate, app.state / smtp.key) if smtp.key else None
     limits = Limits(
         message_bytes=smtp.message_bytes,
+        held_bytes=smtp.held_bytes,
         recipients=smtp.recipients,
         connections=smtp.connections,
         connections_per_client=smtp.connections_per_client,
@@ -185,20 +204,22 @@ async def _open_doors(app: App, desk: Desk, announce: Callable[[str], None]) -> 
     for name, where, protocol, implicit in kinds:
         if where:
             host, port = split_host_port(where)
-            door = await listen(
-                host,
-                port,
-                desk,
-                limits,
-                hostname=app.config.domain,
-                tls=tls,
-                implicit_tls=implicit,
-                protocol=protocol,
-                clock=app.clock,
-            )
+            try:
+                door = await listen(
+                    host,
+                    port,
+                    desk,
+                    limits,
+                    hostname=app.config.domain,
+                    tls=tls,
+                    implicit_tls=implicit,
+                    protocol=protocol,
+                    clock=app.clock,
+                )
+            except OSError as error:
+                raise UsageError(f"can't listen on {where} ({name}): {error.strerror}") from None
             doors.append(door)
             announce(f"listening: {name} {door.address[0]}:{door.address[1]}")
-    return doors
 
 
 async def _until_signal() -> None:

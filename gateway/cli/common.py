@@ -48,6 +48,14 @@ def opened(ctx: click.Context) -> Iterator[App]:
         app.close()
 
 
+@contextmanager
+def opened_with_vault(ctx: click.Context) -> Iterator[App]:
+    """The same with its vault open, so that no gpg runs inside a transaction."""
+    with opened(ctx) as app:
+        _ = app.vault
+        yield app
+
+
 def state_of(ctx: click.Context) -> Path:
     state = ctx.find_root().params.get("state")
     if state is None:

@@ -130,6 +130,29 @@ def change(
         click.echo(f"{found.address(app.config.domain)}: {', '.join(changes)} changed.")
 
 
+@lists.command("invite")
+@click.argument("name")
+@click.argument("addresses", nargs=-1, required=True)
+@click.option("--out", is_flag=True, help="Take them off the list instead.")
+@click.pass_context
+@example("environet --state /var/lib/environet list invite OPC bo.berg@police.example")
+def invite_(ctx: click.Context, name: str, addresses: tuple[str, ...], out: bool) -> None:
+    """Invite members to a list by invitation, or take them off it (--out)."""
+    with opened(ctx) as app, app.database.transaction() as session:
+        found = mailing_list.get(session, name)
+        if not found.by_invitation:
+            raise UsageError(f"{found.local_part} is for every member; members tick it off")
+        for address in addresses:
+            one = store_member.get(session, address)
+            mailing_list.invite(session, found, one.id, invited=not out)
+            event = "uninvited" if out else "invited"
+            ledger.enter(
+                session, app.clock(), event, list=found.local_part, member=one.id, by="operator"
+            )
+        done = "taken off" if out else "invited to"
+        click.echo(f"{len(addresses)} {done} {found.address(app.config.domain)}.")
+
+
 @lists.command("close")
 @click.argument("name")
 @click.pass_context

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from gateway.app import App
@@ -18,6 +18,7 @@ from gateway.errors import BadCertificate, UsageError
 from gateway.store import certificate as certificates
 from gateway.store import ledger, mailing_list
 from gateway.store import member as store
+from gateway.store.mailing_list import Invitation
 from gateway.store.member import Kind, Member, Role, State
 
 MOST_CERTIFICATE_BYTES = 1024 * 1024
@@ -165,19 +166,32 @@ def import_(ctx: click.Context, file: Path, folder: Path | None) -> None:
     """
     rows = _read_csv(file)
     faults: list[str] = []
-    with opened(ctx) as app, app.database.transaction() as session:
-        with click.progressbar(rows, label="Importing") as bar:
+    good: list[tuple[str, dict[str, str], Certificate]] = []
+    with opened(ctx) as app:
+        with click.progressbar(rows, label="Certificates") as bar:
             for line, row in bar:
+                name = f"line {line} ({row['address'] or 'no address'})"
                 try:
-                    admitted = _admitted((folder or file.parent) / row["certificate"], app.clock())
-                    with session.begin_nested():
-                        _add_row(session, app, admitted, row)
+                    path = (folder or file.parent) / row["certificate"]
+                    good.append((name, row, _admitted(path, app.clock())))
                 except (UsageError, BadCertificate) as error:
-                    faults.append(f"line {line} ({row['address'] or 'no address'}): {error}")
-        if faults:
-            # Leaving the transaction by an exception takes back the good rows too.
-            raise UsageError("\n".join(["Nothing was imported:", *faults]))
+                    faults.append(f"{name}: {error}")
+        with app.database.transaction() as session:
+            with click.progressbar(good, label="Members") as entries:
+                for name, row, admitted in entries:
+                    try:
+                        with session.begin_nested():
+                            _add_row(session, app, admitted, row)
+                    except (UsageError, BadCertificate) as error:
+                        faults.append(f"{name}: {error}")
+            if faults:
+                # Leaving the transaction by an exception takes back the good rows too.
+                raise UsageError("\n".join(["Nothing was imported:", *sorted(faults, key=_line)]))
     click.echo(f"{len(rows)} members were added.")
+
+
+def _line(fault: str) -> int:
+    return int(fault.split()[1])
 
 
 def _read_csv(file: Path) -> list[tuple[int, dict[str, str]]]:
@@ -271,6 +285,7 @@ def _change_state(ctx: click.Context, address: str, allowed: tuple[State, ...], 
             held = certificates.of(session, found)
             if held is not None:
                 session.delete(held)
+            session.execute(delete(Invitation).where(Invitation.member_id == found.id))
         ledger.enter(session, app.clock(), f"member-{new}", member=found.id, by="operator")
         click.echo(f"{found.address} is {new}.")
 

@@ -11,11 +11,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.app import App
-from gateway.cli.common import EXIT_FAULTS, as_json, example, opened, show_json, show_table
+from gateway.cli.common import (
+    EXIT_FAULTS,
+    as_json,
+    example,
+    opened,
+    opened_with_vault,
+    show_json,
+    show_table,
+)
+from gateway.delivery.writing import signed_original
 from gateway.errors import UsageError
 from gateway.message import entity, submission
 from gateway.posting import evidence, moderation
-from gateway.posting.opening import inflation_limit
 from gateway.store import hold as store_hold
 from gateway.store import ledger as store_ledger
 from gateway.store import outbox
@@ -55,7 +63,7 @@ def hold_list(ctx: click.Context, as_json: bool) -> None:
 @example("environet --state /var/lib/environet hold show H-17")
 def hold_show(ctx: click.Context, label: str, as_json: bool) -> None:
     """Show a held posting, decrypted. Entered in the ledger."""
-    with opened(ctx) as app, app.database.transaction() as session:
+    with opened_with_vault(ctx) as app, app.database.transaction() as session:
         found = store_hold.get(session, label)
         described = _describe_hold(found) | _read(session, app, found.posting)
     _show_posting(described, as_json)
@@ -148,7 +156,8 @@ def postings() -> None:
 
 
 @postings.command("list")
-@click.option("--most", default=50, show_default=True, help="How many, the newest first.")
+@click.option("--most", type=click.IntRange(1), default=50, show_default=True,
+              help="How many, the newest first.")  # fmt: skip
 @as_json
 @click.pass_context
 @example("environet --state /var/lib/environet posting list --most 10")
@@ -172,7 +181,7 @@ def posting_list(ctx: click.Context, most: int, as_json: bool) -> None:
 @example("environet --state /var/lib/environet posting show B-1234")
 def posting_show(ctx: click.Context, label: str, original: bool, as_json: bool) -> None:
     """Show a posting, decrypted. Entered in the ledger."""
-    with opened(ctx) as app, app.database.transaction() as session:
+    with opened_with_vault(ctx) as app, app.database.transaction() as session:
         found = store_posting.get(session, label)
         described = _describe_posting(found) | _read(session, app, found)
         name, data = _original(app, found)
@@ -242,12 +251,11 @@ def _parked(session: Session) -> list[int]:
 def _read(session: Session, app: App, posting: Posting) -> dict[str, object]:
     """The content of a posting, and the ledger entry that it was read."""
     kept = evidence.unseal(app.vault, posting)
-    opened_content = submission.content(kept.source, inflation_limit(app.config))
-    payload = entity.read(opened_content.payload)
+    payload = entity.read(submission.content(kept.source, evidence.KEPT_LIMIT).payload)
     store_ledger.enter(session, app.clock(), "read", posting=posting.label, by=OPERATOR)
     return {
         "subject": kept.fields.subject,
-        "date": kept.fields.date,
+        "subject_signed": kept.fields.subject_signed,
         "text": "\n\n".join(submission.text_parts(payload)),
         "attachments": list(submission.attachment_names(payload)),
     }
@@ -255,8 +263,7 @@ def _read(session: Session, app: App, posting: Posting) -> dict[str, object]:
 
 def _original(app: App, posting: Posting) -> tuple[str, bytes]:
     kept = evidence.unseal(app.vault, posting)
-    opened_content = submission.content(kept.source, inflation_limit(app.config))
-    return submission.evidence(kept.source, opened_content, kept.fields)
+    return signed_original(posting, kept, submission.content(kept.source, evidence.KEPT_LIMIT))
 
 
 def _show_posting(described: dict[str, object], as_json: bool) -> None:

@@ -31,7 +31,7 @@ def copies(
         for entry_id, pkesks in batch.pkesks.items():
             parts = (head, *armor.parts(pkesks), foot)
             sender, recipient = envelope(entry_id)
-            yield Copy(entry_id, sender, recipient, parts, sum(map(len, parts)))
+            yield Copy(entry_id, sender, recipient, parts, sum(map(len, parts)), letter.token)
 
 
 def _frame(letter: Letter) -> tuple[bytes, bytes]:

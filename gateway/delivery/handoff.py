@@ -40,7 +40,7 @@ class Copy:
     sender "" for the null path (RFC 5321 4.5.5). parts: the mail's bytes in order, CRLF line ends,
     the last part ending with CRLF, and no line starting with ".", so that nothing needs
     dot-stuffing (RFC 5321 4.5.2); large parts may be shared by many copies and are not copied.
-    size: bytes of all parts.
+    size: bytes of all parts. token: of the posting or notice, never used for another one.
     """
 
     id: int
@@ -48,6 +48,7 @@ class Copy:
     recipient: str
     parts: tuple[bytes, ...]
     size: int
+    token: str = ""
 
     def __post_init__(self) -> None:
         if not self.parts or not self.parts[-1].endswith(b"\r\n"):

@@ -26,14 +26,19 @@ Field = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Letter:
     """Ready to be encrypted for anybody: header is all that is readable on the way, CRLF lines
-    without the blank one; entity is the signed MIME entity."""
+    without the blank one; entity is the signed MIME entity. token names what it is of."""
 
     header: bytes
     entity: bytes
+    token: str
 
 
 def letter(
-    outer: Sequence[Field], protected: Sequence[Field], parts: Sequence[bytes], sign: Sign
+    token: str,
+    outer: Sequence[Field],
+    protected: Sequence[Field],
+    parts: Sequence[bytes],
+    sign: Sign,
 ) -> Letter:
     """Put together and sign. `protected` are the fields that readers see; each field that stands
     outside as well is repeated there as HP-Outer, as it was sent (RFC 9788 2.2)."""
@@ -60,7 +65,7 @@ def letter(
         f' protocol="application/pgp-signature"; boundary="{outer_boundary}"\r\n\r\n'
     )
     entity = head.encode() + _multipart(outer_boundary, [signed, signature_part]) + b"\r\n"
-    return Letter(b"".join(_field(name, value) for name, value in outer), entity)
+    return Letter(b"".join(_field(name, value) for name, value in outer), entity, token)
 
 
 def text_part(text: str) -> bytes:

@@ -48,7 +48,9 @@ class MaildirHandoff:
     def _store(self, copy: Copy) -> Outcome:
         try:
             maildir = _maildir(self._root, copy.recipient)
-            _store(maildir, f"{copy.id}.environet.{self._hostname}", copy.parts)
+            # The id alone could come again, after a backup was restored or with a new gateway.
+            name = ".".join(filter(None, (str(copy.id), copy.token, "environet", self._hostname)))
+            _store(maildir, name, copy.parts)
         except OSError as error:
             return Outcome(copy.id, "deferred", None, one_line(f"Maildir: {error.strerror}"))
         return Outcome(copy.id, "sent", None, "stored in a Maildir")

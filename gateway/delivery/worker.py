@@ -153,8 +153,13 @@ class Worker:
             started = time.monotonic()
             if started - self._renewed_at > duration:
                 continue  # too late: it may be another's
-            with suppress(GatewayError), self._app.database.transaction() as session:
-                outbox.renew(session, self._name, self._app.clock() + timedelta(seconds=duration))
+            try:
+                until = self._app.clock() + timedelta(seconds=duration)
+                with self._app.database.transaction() as session:
+                    outbox.renew(session, self._name, until)
+            except GatewayError as error:
+                log.warning("the lease was not renewed: %s", error)
+            else:
                 self._renewed_at = started
 
     async def _deliver(self, lease: Lease) -> None:

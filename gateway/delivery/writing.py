@@ -25,7 +25,6 @@ from gateway.message.submission import Content
 from gateway.message.thread import own_subject, plain
 from gateway.posting import evidence
 from gateway.posting.evidence import Kept
-from gateway.posting.opening import inflation_limit
 from gateway.resources import mail_templates
 from gateway.store import mailing_list
 from gateway.store.mailing_list import GatewayKey, MailingList
@@ -44,7 +43,7 @@ def posting_letter(
     """
     config, author, domain = app.config, posting.author, app.config.domain
     kept = evidence.unseal(app.vault, posting)
-    opened = submission.content(kept.source, inflation_limit(config))
+    opened = submission.content(kept.source, evidence.KEPT_LIMIT)
     titles = [one.title for one in mailing_list.all_lists(session)]
     subject = own_subject(kept.fields.subject, titles) or "(no subject)"
     address = on.address(domain)
@@ -69,7 +68,7 @@ def posting_letter(
         ("Subject", f"[{on.title}] {subject} ({plain(author.name)}, {author.country})"),
     ]
     most = config.policy.evidence_bytes if on.evidence_bytes is None else on.evidence_bytes
-    original = _original(kept, opened, most)
+    original = _original(posting, kept, opened, most)
     parts = [
         text_part(_attestation(app, posting, kept.fields, subject, original is not None)),
         crlf(content_only(entity.read(opened.payload))),
@@ -77,7 +76,11 @@ def posting_letter(
     if original is not None:
         parts.append(attachment(*original))
     return letter(
-        outer, protected, parts, partial(app.keyring.sign, fingerprint=on.key_fingerprint)
+        posting.token,
+        outer,
+        protected,
+        parts,
+        partial(app.keyring.sign, fingerprint=on.key_fingerprint),
     )
 
 
@@ -99,15 +102,28 @@ def notice_letter(
     outer = [*own, ("Subject", f"[{app.config.name}] ..."), autocrypt(key.address, key.certificate)]
     protected = [*own, ("Subject", f"[{app.config.name}] {subject}")]
     sign = partial(app.keyring.sign, fingerprint=key.fingerprint)
-    return letter(outer, protected, [text_part(body)], sign)
+    return letter(notice.token, outer, protected, [text_part(body)], sign)
 
 
-def _original(kept: Kept, opened: Content, most: int) -> tuple[str, bytes] | None:
+def _original(posting: Posting, kept: Kept, opened: Content, most: int) -> tuple[str, bytes] | None:
     """(file name, bytes) of the signed original; None where it has more than `most` bytes."""
     if min(len(kept.source.data), len(opened.body)) > most:
         return None  # without making it first: it could be 50 MB
-    name, original = submission.evidence(kept.source, opened, kept.fields)
+    name, original = signed_original(posting, kept, opened)
     return (name, original) if len(original) <= most else None
+
+
+def signed_original(posting: Posting, kept: Kept, opened: Content) -> tuple[str, bytes]:
+    """The evidence for whoever checks it with a program of their own. Over it stand the verified
+    author and what else is under the signature; nothing that the author's mail said outside."""
+    fields = (
+        ("From", mailbox(posting.author.name, posting.author.address)),
+        ("To", ", ".join(kept.protected.to)),
+        ("Cc", ", ".join(kept.protected.cc)),
+        ("Date", date(posting.signed_at)),
+        ("Subject", kept.protected.subject),
+    )
+    return submission.evidence(kept.source, opened, fields)
 
 
 def _threading(posting: Posting, domain: str) -> list[Field]:

@@ -21,7 +21,7 @@ class Limits:
     """
 
     message_bytes: int = 50 * 1024 * 1024
-    held_bytes: int = 512 * 1024 * 1024
+    held_bytes: int = 150 * 1024 * 1024
     recipients: int = 100
     connections: int = 500
     connections_per_client: int = 20

@@ -37,6 +37,15 @@ class Found:
     malformed: bool
 
 
+def of_mail(subject: str, subject_signed: bool, first_lines: str) -> Found:
+    """The marking of a mail. A subject that is not signed may be anybody's who carried the mail: it
+    can make the marking stricter, and no laxer."""
+    if subject_signed or not _ANY.search(subject):
+        return find(subject, first_lines)
+    outside, inside = find(subject), find(first_lines)
+    return Found(max(outside.marking, inside.marking), outside.malformed or inside.malformed)
+
+
 def find(*texts: str) -> Found:
     """Labels in a subject and a body's first lines. A misspelt one is read as what it means."""
     found: list[Marking] = []

@@ -10,7 +10,7 @@ import binascii
 import codecs
 import quopri
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import Malformed, TooLarge
@@ -22,7 +22,6 @@ from gateway.message.pgpmime import (
     cleartext_signed,
     multipart_signed,
 )
-from gateway.message.protected import Fields
 
 MOST_NESTING = 20
 MOST_ENTITIES = 2000
@@ -87,12 +86,14 @@ def check_payload(opened: Content) -> None:
             raise Malformed("binary part, which the CRLF form of mail would change")
 
 
-def evidence(source: Signed, opened: Content, fields: Fields) -> tuple[str, bytes]:
+def evidence(
+    source: Signed, opened: Content, fields: Sequence[tuple[str, str]]
+) -> tuple[str, bytes]:
     """(file name, bytes) of the signed original, for whoever checks it with a program of their own.
 
     A mail that such a program opens and finds well signed, wherever the signature covers the CRLF
     form that MIME has; else the OpenPGP object as it was. Nothing else of the author's mail is in
-    it: what is not signed would look as if it were.
+    it: what is not signed would look as if it were. fields: the header that stands over it.
     """
     if source.form is Form.CLEARTEXT:
         return "original-signed.asc", source.data
@@ -112,7 +113,8 @@ def evidence(source: Signed, opened: Content, fields: Fields) -> tuple[str, byte
     delimiter = f"--{boundary}".encode()
     return "original-signed.eml", b"".join(
         (
-            header(fields),
+            *(entity.encoded_field(name, value) for name, value in fields if value),
+            b"MIME-Version: 1.0\r\n",
             type_field.encode(),
             delimiter + b"\r\n",
             entity.crlf(opened.body),
@@ -179,19 +181,6 @@ def first_lines(payload: bytes, count: int = 2, width: int = 200) -> str:
     # A quotation's marking is that of the posting quoted.
     lines = [line[:width] for line in written if line and not line.startswith(">")]
     return "\n".join(lines[:count])
-
-
-def header(fields: Fields) -> bytes:
-    """The author's From, To, Date and Subject as RFC 5322 fields."""
-    rows = (
-        ("From", fields.sender),
-        ("To", ", ".join(fields.to)),
-        ("Cc", ", ".join(fields.cc)),
-        ("Date", fields.date),
-        ("Subject", fields.subject),
-    )
-    lines = [entity.encoded_field(name, value) for name, value in rows if value]
-    return b"".join(lines) + b"MIME-Version: 1.0\r\n"
 
 
 def _counts(packet: bytes) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from gateway.crypto.vault import Vault
 from gateway.message.pgpmime import Form, Signed
@@ -24,24 +25,27 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A posting's sealed values, opened."""
+    """A posting's sealed values, opened. protected: of `fields`, those under the signature."""
 
     source: Signed
     fields: Fields
+    protected: Fields
     certificate: bytes
 
 
-def seal(vault: Vault, source: Signed, fields: Fields, certificate: bytes) -> Sealed:
+# What is kept was within the limits of its day, which may have been others than today's.
+KEPT_LIMIT = 1 << 30
+
+
+def seal(
+    vault: Vault, source: Signed, fields: Fields, protected: Fields | None, certificate: bytes
+) -> Sealed:
+    """What is kept of an accepted or held mail, under a new token."""
     token = uuid.uuid4().hex
     details = {
         "form": source.form,
-        "sender": fields.sender,
-        "to": fields.to,
-        "cc": fields.cc,
-        "date": fields.date,
-        "subject": fields.subject,
-        "message_id": fields.message_id,
-        "subject_signed": fields.subject_signed,
+        "fields": asdict(fields),
+        "protected": asdict(protected or Fields()),
     }
     return Sealed(
         token,
@@ -54,10 +58,20 @@ def seal(vault: Vault, source: Signed, fields: Fields, certificate: bytes) -> Se
 def unseal(vault: Vault, row: Posting) -> Kept:
     """Raises Malformed where a value was damaged or moved."""
     details = json.loads(vault.open(f"posting/{row.token}/details", row.details))
-    form = Form(details.pop("form"))
-    details["to"], details["cc"] = tuple(details["to"]), tuple(details["cc"])
     return Kept(
-        Signed(form, vault.open(f"posting/{row.token}/submission", row.submission)),
-        Fields(**details),
+        Signed(
+            Form(details["form"]),
+            vault.open(f"posting/{row.token}/submission", row.submission),
+        ),
+        _fields(details["fields"]),
+        _fields(details["protected"]),
         vault.open(f"posting/{row.token}/certificate", row.certificate),
     )
+
+
+def _fields(values: dict[str, Any]) -> Fields:
+    return Fields(**{name: _frozen(value) for name, value in values.items()})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.config import Config
-from gateway.errors import Malformed, Undecryptable
+from gateway.errors import Malformed, TooLarge, Undecryptable
 from gateway.message import entity, packet, pgpmime, submission
 from gateway.message.entity import Entity
 from gateway.message.pgpmime import Form, Signed
@@ -35,7 +35,8 @@ class Opening:
     encrypted: as a whole, to anybody; encrypted_to: key IDs and fingerprints that it names, upper-
     case hex. source and content: its signed object, None where it has none that covers the whole
     content or could not be opened; which of the two is nobody's business but the log's, where
-    `fault` goes. protected: fields inside the signature; fields: all merged.
+    `fault` goes; too_large: that it passed a limit. protected: fields inside the signature; fields:
+    all merged.
     """
 
     encrypted: bool
@@ -45,6 +46,7 @@ class Opening:
     protected: Fields | None
     fields: Fields
     fault: str | None = None
+    too_large: bool = False
 
 
 def open_mail(mail: Entity, unwrap: Unwrap, limit: int) -> Opening:
@@ -78,7 +80,8 @@ def open_mail(mail: Entity, unwrap: Unwrap, limit: int) -> Opening:
         protected = protected_fields(payload) if has_fields else None
         merged_fields = merged(outer, protected)
     except (Malformed, Undecryptable) as error:
-        return Opening(encrypted, encrypted_to, None, None, None, outer, str(error))
+        large = isinstance(error, TooLarge)
+        return Opening(encrypted, encrypted_to, None, None, None, outer, str(error), large)
     return Opening(encrypted, encrypted_to, source, content, protected, merged_fields)
 
 

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.app import App
@@ -51,13 +52,25 @@ class Settled:
     placed: bool = False
 
 
-def submit(app: App, envelope: Envelope) -> tuple[Reply, ...]:
+def submit(app: App, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:
     """Judge a mail and keep what it leads to. One reply a recipient, in their order.
 
+    limit: bytes that anything in the mail may inflate to. None where that is less than the settings
+    allow and the mail needs more: nothing was kept then, and it is to be submitted with more.
     Returns after the commit. Raises Unavailable where the fault is ours: then nothing was kept, and
     the sender's server tries again.
     """
-    judged = _judge(app, envelope)
+    judged = _judge(app, envelope, limit)
+    if judged is None:
+        return None
+    try:
+        return _keep_all(app, envelope, judged)
+    except IntegrityError:
+        # The same mail was submitted twice at once, and the other one was first. Now it is known.
+        return _keep_all(app, envelope, judged)
+
+
+def _keep_all(app: App, envelope: Envelope, judged: Judged) -> tuple[Reply, ...]:
     settled = Settled()
     with app.database.transaction() as session:
         lists = [directory.open_list(session, app, one) for one in envelope.recipients]
@@ -75,22 +88,24 @@ def is_robot(envelope: Envelope, mail: Entity, domain: str) -> bool:
     return (
         envelope.sender == ""
         or auto not in ("", "no")
-        or mail.field("precedence").strip().lower() in ("bulk", "junk", "list")
+        or mail.field("precedence").strip().lower() in ("bulk", "junk")
         or mail.field("list-id").lower().endswith(f".{domain}>")
     )
 
 
-def _judge(app: App, envelope: Envelope) -> Judged:
-    """All that costs time, outside any transaction: gpg, hashing, sealing."""
+def _judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
+    """All that costs time, outside any transaction: gpg, hashing, sealing. None: see `submit`."""
     try:
         mail = entity.read(envelope.data)
         if is_robot(envelope, mail, app.config.domain):
             return Judged(robot=True)
         from_a_list = "list-id" in mail.fields
-        opening = open_mail(mail, app.keyring.unwrap, inflation_limit(app.config))
+        opening = open_mail(mail, app.keyring.unwrap, limit)
     except Malformed as error:
         log.info("mail not read: %s", error)
         return Judged(malformed=True)
+    if opening.too_large and limit < inflation_limit(app.config):
+        return None
     if opening.content is None or opening.source is None:
         log.info("mail not opened: %s", opening.fault)
         return Judged(from_a_list=from_a_list, opening=opening)
@@ -104,8 +119,10 @@ def _judge(app: App, envelope: Envelope) -> Judged:
         from_a_list=from_a_list,
         opening=opening,
         author=author,
-        marking=marking.find(opening.fields.subject, first_lines),
-        sealed=evidence.seal(app.vault, opening.source, opening.fields, author.certificate),
+        marking=marking.of_mail(opening.fields.subject, opening.fields.subject_signed, first_lines),
+        sealed=evidence.seal(
+            app.vault, opening.source, opening.fields, opening.protected, author.certificate
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, DateTime, Dialect, Engine, Enum, MetaData, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
@@ -115,8 +115,9 @@ def _outages() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        kinds = ("OperationalError", "InterfaceError", "InternalError")
-        if error.connection_invalidated or type(error.orig).__name__ in kinds:
+        # By SQLAlchemy's kinds: a driver has subclasses of its own, for a deadlock, say.
+        outage = isinstance(error, (OperationalError, InterfaceError, InternalError))
+        if outage or error.connection_invalidated:
             raise Unavailable(f"database: {type(error.orig).__name__}") from error
         raise
 

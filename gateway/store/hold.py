@@ -59,7 +59,7 @@ def get(session: Session, label: str) -> Hold:
     """By "H-17" or "17", its row locked. Raises UsageError."""
     number = label.upper().removeprefix("H-")
     hold = (
-        session.get(Hold, int(number), with_for_update=True)
+        session.get(Hold, int(number), with_for_update={"of": Hold})
         if number.isascii() and number.isdigit() and len(number) < 19
         else None
     )

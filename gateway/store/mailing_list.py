@@ -138,6 +138,16 @@ def by_key(session: Session) -> dict[str, int]:
     return {name: list_id for names, list_id in rows for name in names.split()}
 
 
+def invite(session: Session, mailing_list: MailingList, member_id: int, *, invited: bool) -> None:
+    """Put a member on a list by invitation, or take them off it; harmless where it is so."""
+    row = session.get(Invitation, (mailing_list.id, member_id))
+    if invited and row is None:
+        session.add(Invitation(list_id=mailing_list.id, member_id=member_id))
+    elif row is not None and not invited:
+        session.delete(row)
+    session.flush()
+
+
 def may_post(session: Session, mailing_list: MailingList, member_id: int) -> bool:
     """Any active member may write to a topic; to a list by invitation, who was invited."""
     if not mailing_list.by_invitation:

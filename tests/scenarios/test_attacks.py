@@ -14,6 +14,7 @@ from gateway.app import App, open_app
 from gateway.delivery.writing import posting_letter
 from gateway.message.envelope import Envelope
 from gateway.posting import pipeline
+from gateway.posting.opening import inflation_limit
 from gateway.store import mailing_list
 from gateway.store.outbox import OutboxEntry
 from gateway.store.posting import Posting
@@ -35,7 +36,9 @@ class Place:
 
     def submit(self, mail: bytes, *to: str) -> list[str]:
         envelope = Envelope("carrier@elsewhere.example", to, mail, "127.0.0.1", self.app.clock())
-        return [f"{one.code} {one.status}" for one in pipeline.submit(self.app, envelope)]
+        limit = inflation_limit(self.app.config)
+        replies = pipeline.submit(self.app, envelope, limit) or ()
+        return [f"{one.code} {one.status}" for one in replies]
 
     def write(self, to: Sequence[str], subject: str = "Ivory", **how: object) -> bytes:
         keys = [self.keys[one] for one in to]

@@ -59,7 +59,7 @@ def submit(app: App, gateway: RunningGateway, author: Officer, subject: str) -> 
     certificate = gateway.certificate(LIST)
     mail = author.write(to=[LIST], certificates=[certificate], subject=subject, text="Ivory.\n")
     envelope = Envelope(author.address, (LIST,), mail, "127.0.0.1", app.clock())
-    assert pipeline.submit(app, envelope) == (pipeline.ACCEPTED,)
+    assert pipeline.submit(app, envelope, 1 << 26) == (pipeline.ACCEPTED,)
 
 
 def test_a_posting_that_can_not_be_opened_does_not_stop_the_next(

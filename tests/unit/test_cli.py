@@ -134,7 +134,7 @@ def post(state: Path, author: Officer, local_part: str, text: str = "84 raw tusk
     app = open_app(state)
     try:
         envelope = Envelope(author.address, (to,), mail, "192.0.2.1", utc_now())
-        (reply,) = pipeline.submit(app, envelope)
+        (reply,) = pipeline.submit(app, envelope, 1 << 26) or ()
     finally:
         app.close()
     assert reply.code == 250, reply
@@ -548,6 +548,10 @@ def test_list_add_set_close(state: Path, certificate: Callable[[str], str]) -> N
         ["new", 3, 0]
     )
     assert shown["signed_only"] is True
+    for words in (("--out",), (), ()):
+        good(state, "list", "invite", "opc", "rex@customs.example", *words)
+    assert len(events(state, "uninvited")) == 1
+    assert "for every member" in refused(state, "list", "invite", "B", "rex@customs.example")
     good(state, "list", "close", "opc")
     assert "was closed on" in refused(state, "list", "close", "opc")
     assert [one["setting"] for one in events(state, "list-changed")[-4:]] == [

@@ -28,6 +28,7 @@ OTHER = {
     "smtp.certificate": "chain.pem",
     "smtp.key": "key.pem",
     "smtp.message_bytes": "1000000",
+    "smtp.held_bytes": "90000000",
     "smtp.line_bytes": "2000",
     "smtp.recipients": "101",
     "smtp.connections": "7",

@@ -145,10 +145,15 @@ def invite_(ctx: click.Context, name: str, addresses: tuple[str, ...], out: bool
         for address in addresses:
             one = store_member.get(session, address)
             mailing_list.invite(session, found, one.id, invited=not out)
-            event = "uninvited" if out else "invited"
-            ledger.enter(
-                session, app.clock(), event, list=found.local_part, member=one.id, by="operator"
-            )
+            about: dict[str, str | int] = {
+                "list": found.local_part,
+                "member": one.id,
+                "by": "operator",
+            }
+            if out:
+                ledger.enter(session, app.clock(), "uninvited", **about)
+            else:
+                ledger.enter(session, app.clock(), "invited", **about)
         done = "taken off" if out else "invited to"
         click.echo(f"{len(addresses)} {done} {found.address(app.config.domain)}.")
 

@@ -548,8 +548,8 @@ def test_list_add_set_close(state: Path, certificate: Callable[[str], str]) -> N
         ["new", 3, 0]
     )
     assert shown["signed_only"] is True
-    for words in (("--out",), (), ()):
-        good(state, "list", "invite", "opc", "rex@customs.example", *words)
+    for out in (["--out"], [], []):
+        good(state, "list", "invite", "opc", "rex@customs.example", *out)
     assert len(events(state, "uninvited")) == 1
     assert "for every member" in refused(state, "list", "invite", "B", "rex@customs.example")
     good(state, "list", "close", "opc")

@@ -1,6 +1,7 @@
 """The delivery worker: leases copies, encrypts and hands them off, writes down what became of each.
 
-A lease is a short transaction, so is each record of results; between them no transaction is open.
+A lease is a short transaction, so is each record of results. Between them the letter is written in
+a session that only reads, and while copies are encrypted and sent no transaction is open.
 Whatever dies, the lease runs out and another worker, or this one started again, goes on.
 """
 

@@ -35,7 +35,7 @@ the file. `environet config check` checks all and names the faults; `environet c
 what is in force. A running gateway has read them once, at its start.
 
 The files of `smtp.certificate` and `smtp.key` and the SQLite file of `database.url` are relative to
-the state directory; write the directory after `maildir:` in full.
+the state directory; what `init --handoff` is given is taken from where it is typed.
 """
 
 

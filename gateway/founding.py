@@ -32,7 +32,7 @@ def found(state: Path, chosen: dict[str, str], clock: Clock, progress: Progress)
     Raises UsageError where something is there already, and leaves nothing behind where it fails.
     """
     if state.exists() and (not state.is_dir() or any(state.iterdir())):
-        raise UsageError(f"{state} is there already; 'init' makes a new directory")
+        raise UsageError(f"{state} is not empty; 'init' wants a new directory")
     was_there = state.exists()
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)

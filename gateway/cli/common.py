@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from gateway.app import App, open_app
-from gateway.errors import GatewayError, Unavailable
+from gateway.errors import GatewayError, Unavailable, UsageError
 
 EXIT_FAULTS = 3
 EXIT_TEMPORARY = 75
@@ -36,12 +36,20 @@ class CommandGroup(click.Group):
             return super().invoke(ctx)
         except GatewayError as error:
             raise Failure(str(error), temporary=isinstance(error, Unavailable)) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise Failure(f"{where}{error.strerror}", temporary=False) from error
 
 
 @contextmanager
 def opened(ctx: click.Context) -> Iterator[App]:
     """The App of the state directory that the command line names."""
     app = open_app(state_of(ctx))
+    file = app.database.url.database
+    if app.database.url.get_backend_name() == "sqlite" and not Path(str(file)).is_file():
+        raise UsageError(f"the database {file} is missing: restore it from a backup")
     try:
         yield app
     finally:

@@ -239,6 +239,9 @@ def _add(
 ) -> Member:
     """A member with certificate, topics ticked off and roles, in the caller's transaction."""
     now = app.clock()
+    local, _, domain = address.lower().rpartition("@")
+    if domain == app.config.domain and mailing_list.is_own(session, local):
+        raise UsageError(f"address: {address} is the gateway's own")
     added = store.add(
         session, address=address, name=name, organisation=organisation,
         kind=Kind(kind), country=country, now=now,

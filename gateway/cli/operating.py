@@ -125,9 +125,9 @@ def queue(ctx: click.Context, as_json: bool) -> None:
 def queue_retry(ctx: click.Context, ids: tuple[int, ...], parked: bool) -> None:
     """Try entries again at once; their days are counted anew."""
     with opened(ctx) as app, app.database.transaction() as session:
-        chosen = [*ids, *(_parked(session) if parked else ())]
-        if not chosen:
+        if not ids and not parked:
             raise click.UsageError("name the entries, or --parked")
+        chosen = [*ids, *(_parked(session) if parked else ())]
         for entry_id in chosen:
             outbox.retry(session, entry_id, app.clock())
             store_ledger.enter(session, app.clock(), "retried", entry=entry_id, by=OPERATOR)

@@ -87,7 +87,7 @@ def init(
     given = {"domain": domain, "smtp.listen": smtp, "smtp.lmtp_listen": lmtp, "web.listen": web,
              "handoff.to": handoff}  # fmt: skip
     chosen = {name: value for name, value in given.items() if value is not None}
-    if (handoff or "").startswith("maildir:"):
+    if handoff is not None and handoff.startswith("maildir:") and handoff != "maildir:":
         # A relative folder is meant from here, whatever directory the server will start in.
         folder = Path(str(handoff).removeprefix("maildir:")).absolute()
         chosen["handoff.to"] = f"maildir:{folder}"

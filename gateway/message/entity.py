@@ -11,7 +11,13 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from email.errors import MessageError
+from email.errors import (
+    FirstHeaderLineIsContinuationDefect,
+    MalformedHeaderDefect,
+    MessageError,
+    MisplacedEnvelopeHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
 from email.header import Header, decode_header, make_header
 from email.message import Message
 from email.parser import BytesHeaderParser
@@ -27,6 +33,12 @@ MOST_PARTS = 1000
 _MOST_BOUNDARY = 200
 _PARAMETRIC = ("content-type", "content-disposition", "content-transfer-encoding")
 _MOST_PARAMETERS = 2000
+_HEADER_DEFECTS = (
+    FirstHeaderLineIsContinuationDefect,
+    MalformedHeaderDefect,
+    MisplacedEnvelopeHeaderDefect,
+    MissingHeaderBodySeparatorDefect,
+)
 _LINE_END = re.compile(rb"\r?\n")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
@@ -97,7 +109,9 @@ class Entity:
 
         Signed text that merely stands where a header would must not be taken for one and dropped.
         """
-        return "content-type" in self.fields and not self.fields.defects
+        # By kind: for a multipart, some Pythons call it a defect that the body was not parsed.
+        broken = any(isinstance(one, _HEADER_DEFECTS) for one in self.fields.defects)
+        return "content-type" in self.fields and not broken
 
     def parameter(self, name: str) -> str:
         """A parameter of Content-Type, lower case, "" where it is not there."""

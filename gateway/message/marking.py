@@ -24,7 +24,9 @@ class Marking(IntEnum):
 _EXACT = {**{marking.label: marking for marking in Marking}, "TLP:WHITE": Marking.CLEAR}
 _ANY = re.compile(
     # Bounded repetitions: no text makes the search go back and forth for long.
-    r"(?<!\w)tlp[\s:=\-]{1,3}(amber[\s+\-_]{1,3}strict|red|amber|green|clear|white)(?![\w+])",
+    r"(?<!\w)tlp(?:[\s:=\-]{1,3}(amber[\s+\-_]{1,3}strict|red|amber|green|clear|white)(?![\w+])"
+    # A word that is no label, where what stands before it shows that one was meant.
+    r"|[:;.=]\s{0,2}\w[\w+]{0,20})",
     re.IGNORECASE,
 )
 
@@ -47,17 +49,22 @@ def of_mail(subject: str, subject_signed: bool, first_lines: str) -> Found:
 
 
 def find(*texts: str) -> Found:
-    """Labels in a subject and a body's first lines. A misspelt one is read as what it means."""
+    """Labels in a subject and a body's first lines. A misspelt one is read as the strictest that it
+    could mean."""
     found: list[Marking] = []
     malformed = False
     for match in (match for text in texts for match in _ANY.finditer(text)):
-        written = match.group(0)
-        if written in _EXACT:
-            found.append(_EXACT[written])
-            continue
-        malformed = True
-        word = match.group(1).upper()
-        name = "AMBER_STRICT" if "STRICT" in word else word.replace("WHITE", "CLEAR")
-        # "TLP: amber" could be a short form of the strict one.
-        found.append(max(Marking[name], Marking.AMBER_STRICT) if word == "AMBER" else Marking[name])
+        if match.group(0) in _EXACT:
+            found.append(_EXACT[match.group(0)])
+        else:
+            malformed = True
+            found.append(_meaning(match.group(1).upper() if match.group(1) else ""))
     return Found(max(found, default=Marking.AMBER), malformed)
+
+
+def _meaning(word: str) -> Marking:
+    if "STRICT" in word or word == "AMBER":  # which may be a short form of the strict one
+        return Marking.AMBER_STRICT
+    return {"GREEN": Marking.GREEN, "CLEAR": Marking.CLEAR, "WHITE": Marking.CLEAR}.get(
+        word, Marking.RED
+    )

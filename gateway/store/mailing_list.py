@@ -138,6 +138,12 @@ def by_key(session: Session) -> dict[str, int]:
     return {name: list_id for names, list_id in rows for name in names.split()}
 
 
+def is_own(session: Session, local_part: str) -> bool:
+    """Whether an address of the gateway's domain is a list's or one that every gateway has."""
+    reserved = local_part in RESERVED or local_part.startswith("bounce+")
+    return reserved or find(session, local_part) is not None
+
+
 def invite(session: Session, mailing_list: MailingList, member_id: int, *, invited: bool) -> None:
     """Put a member on a list by invitation, or take them off it; harmless where it is so."""
     row = session.get(Invitation, (mailing_list.id, member_id))

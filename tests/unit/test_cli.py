@@ -170,7 +170,7 @@ def test_a_new_gateway_has_seven_topics_and_a_private_directory(state: Path) -> 
 
 def test_init_leaves_an_existing_gateway_alone(state: Path) -> None:
     before = (state / "environet.toml").read_bytes()
-    assert "is there already" in refused(state, "init", "--domain", DOMAIN)
+    assert "is not empty" in refused(state, "init", "--domain", DOMAIN)
     assert (state / "environet.toml").read_bytes() == before
     assert good(state, "ledger", "verify")
 

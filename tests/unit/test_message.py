@@ -36,6 +36,21 @@ def test_a_preamble_and_an_epilogue_are_no_parts() -> None:
     assert raw_parts(raw) == [b"\r\none"]
 
 
+@pytest.mark.parametrize(
+    ("raw", "is_mime"),
+    [
+        (b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n", True),
+        (b"Content-Type: text/plain\r\n\r\nx", True),
+        (b"Subject: no type\r\n\r\nx", False),
+        (b"Content-Type: text/plain\r\nI refuse.\r\n\r\nx", False),
+        (b" I refuse\r\nContent-Type: text/plain\r\n\r\nx", False),
+        (b"I refuse.\r\n\r\nx", False),
+    ],
+)
+def test_a_mime_header_says_its_type_and_keeps_the_grammar(raw: bytes, is_mime: bool) -> None:
+    assert entity.read(raw).is_mime is is_mime
+
+
 def test_many_parts_and_a_huge_header_are_refused() -> None:
     with pytest.raises(TooLarge):
         entity.read(multipart(*[b""] * 1001)).parts()
@@ -133,7 +148,11 @@ def test_ancestors_are_the_first_and_the_nearest() -> None:
         ("tlp: red", Marking.RED, True),
         ("TLP: amber", Marking.AMBER_STRICT, True),
         ("tlp amber strict", Marking.AMBER_STRICT, True),
-        ("xTLP:RED, TLP:REDDISH", Marking.AMBER, False),
+        ("TLP:REDD", Marking.RED, True),
+        ("TLP;RED", Marking.RED, True),
+        ("TLP:AMBRE", Marking.RED, True),
+        ("TLP:AMBER+STRICTLY", Marking.RED, True),
+        ("xTLP:RED, the TLP committee", Marking.AMBER, False),
     ],
 )
 def test_markings(text: str, strictest: Marking, malformed: bool) -> None:

@@ -78,9 +78,12 @@ class Desk:
 class WorkerProcesses:
     """The delivery processes: started, woken, started again when one dies."""
 
-    def __init__(self, state: Path, count: int) -> None:
+    def __init__(self, state: Path) -> None:
         self._state = state
         self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+
+    def start(self, count: int) -> None:
         self._keepers = [asyncio.create_task(self._keep(number)) for number in range(count)]
 
     def wake(self) -> None:
@@ -128,11 +131,12 @@ async def serve(app: App, announce: Callable[[str], None]) -> None:
     if not _taken(lock):
         raise UsageError(f"{app.state} is being served already by another process")
     _ = app.vault  # now and not at the first mail: without it no mail can be taken
-    workers = WorkerProcesses(app.state, app.config.delivery.workers)
+    workers = WorkerProcesses(app.state)
     desk = Desk(app, workers.wake)
     doors: list[Door] = []
     try:
         await _open_doors(app, desk, announce, doors)
+        workers.start(app.config.delivery.workers)
         announce("ready")
         await _until_signal()
         log.info("stopping")

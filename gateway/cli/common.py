@@ -48,7 +48,7 @@ def opened(ctx: click.Context) -> Iterator[App]:
     """The App of the state directory that the command line names."""
     app = open_app(state_of(ctx))
     file = app.database.url.database
-    if app.database.url.get_backend_name() == "sqlite" and not Path(str(file)).is_file():
+    if app.database.url.get_backend_name() == "sqlite" and not Path(str(file)).exists():
         raise UsageError(f"the database {file} is missing: restore it from a backup")
     try:
         yield app

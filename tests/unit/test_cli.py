@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -828,3 +829,33 @@ def test_the_module_is_the_command() -> None:
     command = [sys.executable, "-m", "gateway", "--version"]
     done = subprocess.run(command, capture_output=True, check=False, env=environment, timeout=60)
     assert done.stdout.startswith(b"environet, version ")
+
+
+def test_a_database_that_is_gone_is_not_made_anew(own: Path) -> None:
+    (own / "environet.sqlite").unlink()
+    assert "is missing" in refused(own, "member", "list")
+    assert not (own / "environet.sqlite").exists()
+
+
+def test_an_address_of_the_gateways_is_no_members(
+    state: Path, certificate: Callable[[str], str]
+) -> None:
+    for local in ("wildlife", "b", "gateway", "bounce+1"):
+        words = ("--name", "N", "--organisation", "O", "--country", "KE")
+        told = refused(
+            state, "member", "add", f"{local}@{DOMAIN}", *words, "--certificate", certificate("own")
+        )
+        assert "the gateway's own" in told
+
+
+def test_a_port_that_is_taken_is_said(own: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "gateway", "--state", str(own), "serve"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, "ENVIRONET_SMTP_LISTEN": where},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith(f"Error: can't listen on {where}")
+    assert "Traceback" not in done.stderr

@@ -145,7 +145,7 @@ class Worker:
 
     def _release(self) -> None:
         with self._app.database.transaction() as session:
-            outbox.release(session, self._name, self._app.clock())
+            outbox.release(session, self._name)
 
     async def _renew(self) -> None:
         duration = self._app.config.delivery.lease_seconds

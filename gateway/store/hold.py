@@ -68,7 +68,7 @@ def get(session: Session, label: str) -> Hold:
     return hold
 
 
-def decide(session: Session, hold: Hold, decision: Decision, by: str, now: datetime) -> PostingList:
+def decide(session: Session, hold: Hold, decision: Decision, by: str, now: datetime) -> None:
     """Close an open hold; the first decision stands. Raises UsageError on a later one."""
     if hold.decision is not Decision.OPEN:
         raise UsageError(f"{hold.label} was {hold.decision} already, by {hold.decided_by}")
@@ -78,4 +78,3 @@ def decide(session: Session, hold: Hold, decision: Decision, by: str, now: datet
         {Decision.APPROVED: "accepted", Decision.REJECTED: "rejected"}.get(decision, "discarded")
     )
     session.flush()
-    return placed

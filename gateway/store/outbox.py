@@ -92,7 +92,6 @@ class Leased:
 class Lease:
     """Entries of one posting on one list, or one notice, that a worker has for itself."""
 
-    owner: str
     posting_id: int | None
     notice_id: int | None
     list_id: int | None
@@ -208,7 +207,7 @@ def lease(
         .values(state=Delivery.LEASED, lease_owner=owner, lease_until=now + duration)
         .execution_options(synchronize_session=False)
     )
-    return Lease(owner, first.posting_id, first.notice_id, first.list_id, entries)
+    return Lease(first.posting_id, first.notice_id, first.list_id, entries)
 
 
 def renew(session: Session, owner: str, until: datetime) -> None:
@@ -220,7 +219,7 @@ def renew(session: Session, owner: str, until: datetime) -> None:
     )
 
 
-def release(session: Session, owner: str, now: datetime) -> int:
+def release(session: Session, owner: str) -> int:
     """Give back all that an owner holds: at its start after a crash, and at its end. How many."""
     result = session.execute(
         update(OutboxEntry)

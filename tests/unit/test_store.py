@@ -158,7 +158,7 @@ def test_a_deferred_copy_waits_and_counts_its_attempts(database: Database) -> No
         next_one = outbox.lease(session, "a", NOW + MINUTE, MINUTE, 9)
         assert next_one is not None
         assert next_one.entries[0].attempts == 1
-        assert outbox.release(session, "a", NOW) == 1
+        assert outbox.release(session, "a") == 1
 
 
 def test_parked_entries_are_retried_and_dropped_by_hand(database: Database) -> None:

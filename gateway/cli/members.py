@@ -113,7 +113,7 @@ def show(ctx: click.Context, address: str, as_json: bool) -> None:
         show_json(described)
         return
     for label, value in described.items():
-        click.echo(f"{label.replace('_', ' ') + ':':<14}{_flat(value)}")
+        click.echo(f"{label.replace('_', ' ') + ':':<16}{_flat(value)}")
 
 
 @members.command("suspend")

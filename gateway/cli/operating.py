@@ -279,7 +279,7 @@ def _show_posting(described: dict[str, object], as_json: bool) -> None:
                 if isinstance(value, Iterable) and not isinstance(value, str)
                 else value
             )
-            click.echo(f"{label.replace('_', ' ') + ':':<14}{shown}")
+            click.echo(f"{label.replace('_', ' ') + ':':<16}{shown}")
     click.echo(f"\n{described['text']}")
 
 

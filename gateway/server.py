@@ -53,12 +53,13 @@ class Desk:
         return await loop.run_in_executor(self._pool, directory.recipient, self._app, address)
 
     async def submit(self, envelope: Envelope) -> tuple[Reply, ...]:
+        most = inflation_limit(self._app.config)
         replies = None
         if len(envelope.data) <= BIG_MAIL:
-            replies = await self._run(envelope, 2 * BIG_MAIL)
+            replies = await self._run(envelope, min(2 * BIG_MAIL, most))
         if replies is None:
             async with self._big:
-                replies = await self._run(envelope, inflation_limit(self._app.config))
+                replies = await self._run(envelope, most)
         assert replies is not None  # noqa: S101  None is for a smaller limit alone
         if any(reply.accepted for reply in replies):
             self._wake()

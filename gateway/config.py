@@ -174,6 +174,18 @@ class PolicySection(Section):
     evidence_bytes: Annotated[int, Field(ge=0)] = Field(
         256 * 1024, description="largest signed original that travels with each copy, in bytes"
     )
+    command_hours: Count = Field(
+        48, description="commands signed longer ago than this many hours are refused"
+    )
+    commands_an_hour: Count = Field(
+        60, description="command mails of one member an hour; what is over is refused for now"
+    )
+    signed_commands: bool = Field(
+        False, description="take commands that are signed but not encrypted"
+    )
+    answer_days: Count = Field(
+        3, description="days after which a request to experts that nobody answered is escalated"
+    )
     open_at_once: Annotated[int, Field(ge=1, le=32)] = Field(
         4, description="mails opened (gpg) at once"
     )
@@ -190,6 +202,16 @@ class DeliverySection(Section):
     first_retry_seconds: Seconds = Field(10, description="wait after the first temporary failure")
     longest_retry_seconds: Seconds = Field(3600, description="longest wait between two tries")
     give_up_days: Count = Field(5, description="days of failing after which a copy is parked")
+
+
+class UpkeepSection(Section):
+    every_seconds: Seconds = Field(
+        60, description="seconds between two rounds of what falls due: digests, reminders, warnings"
+    )
+    digest_hour: Annotated[int, Field(ge=0, le=23)] = Field(
+        6, description="hour of the day, UTC, from which digests are made; weekly ones on Mondays"
+    )
+    key_years: Count = Field(3, description="years for which a new key of the gateway is good")
 
 
 class LogSection(Section):
@@ -221,6 +243,7 @@ class Config(BaseSettings):
     handoff: HandoffSection = HandoffSection()
     policy: PolicySection = PolicySection()
     delivery: DeliverySection = DeliverySection()
+    upkeep: UpkeepSection = UpkeepSection()
     log: LogSection = LogSection()
 
     @property
@@ -362,4 +385,4 @@ def in_toml(value: object) -> str:
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"'
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

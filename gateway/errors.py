@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -51,7 +52,25 @@ class Unavailable(GatewayError):
 
 
 class UsageError(GatewayError):
-    """An operator asked for something that can't be done; str() says what to do instead."""
+    """Somebody asked for something that can't be done; str() says what to do instead.
+
+    A message that an officer may see as well is a gettext msgid with %(name)s for each of `values`,
+    so that it can be told in their language.
+    """
+
+    def __init__(self, message: str, **values: object) -> None:
+        super().__init__(message % values if values else message)
+        self.message = message
+        self.values = values
+
+    def told(self, translate: Callable[[str], str]) -> str:
+        """The message in another language."""
+        return translate(self.message) % self.values if self.values else translate(self.message)
+
+
+def N_(message: str) -> str:
+    """Marks a msgid that is translated later, where it is told."""
+    return message
 
 
 OUR_FAULT = Reply(451, "4.3.0", "Local problem, please try again later")

@@ -22,11 +22,25 @@ def migrations() -> Path:
 
 def mail_templates() -> Environment:
     """Jinja2 environment of templates/mail: plain text, so nothing is escaped."""
-    return Environment(
+    made = Environment(
         loader=PackageLoader("gateway.templates", "mail"),
         autoescape=False,  # noqa: S701  plain text, no markup
+        extensions=["jinja2.ext.i18n"],
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    # A translated sentence has the blanks and line ends of its words alone.
+    made.policies["ext.i18n.trimmed"] = True
+    return made
+
+
+def catalogues() -> dict[str, bytes]:
+    """Language code -> gettext catalogue (PO file) of the mails' texts."""
+    folder = files("gateway.templates").joinpath("locale")
+    return {
+        one.name.removesuffix(".po"): one.read_bytes()
+        for one in folder.iterdir()
+        if one.name.endswith(".po")
+    }

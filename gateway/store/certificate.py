@@ -29,6 +29,9 @@ class MemberCertificate(Base):
     stripped: Mapped[bytes]
     encrypts_until: Mapped[datetime | None]
     admitted_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    warned_days: Mapped[int | None]
+    told_expired_at: Mapped[datetime | None]
     keys: Mapped[list[CertificateKey]] = relationship(cascade="all, delete-orphan")
     member: Mapped[Member] = relationship()
 
@@ -116,19 +119,20 @@ def addressees(session: Session, member_ids: Sequence[int]) -> dict[int, Address
     return found
 
 
-def of_issuer(session: Session, issuer: str) -> list[tuple[int, bytes]]:
-    """(member id, certificate) of the active members who own the key that a signature names.
+def of_issuer(session: Session, issuer: str) -> list[tuple[int, State, bytes]]:
+    """(member id, state, certificate) of the active and suspended members who own the key that a
+    signature names.
 
     issuer: upper-case hex fingerprint or key ID. A key ID can be made to collide, hence a list.
     """
     rows = session.execute(
-        select(MemberCertificate.member_id, MemberCertificate.data)
+        select(MemberCertificate.member_id, Member.state, MemberCertificate.data)
         .join(CertificateKey)
         .join(Member, Member.id == MemberCertificate.member_id)
         .where(
             or_(CertificateKey.fingerprint == issuer, CertificateKey.key_id == issuer),
-            Member.state == State.ACTIVE,
+            Member.state.in_((State.ACTIVE, State.SUSPENDED)),
         )
         .distinct()
     )
-    return [(member_id, data) for member_id, data in rows]
+    return [(member_id, state, data) for member_id, state, data in rows]

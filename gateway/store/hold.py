@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,6 +13,8 @@ from gateway.errors import UsageError
 from gateway.store.database import Base
 from gateway.store.mailing_list import MailingList
 from gateway.store.posting import Placement, Posting, PostingList
+
+_LABEL = re.compile(r"(?:H[ \-‐-―]?)?(\d{1,18})", re.IGNORECASE | re.ASCII)
 
 
 class Decision(StrEnum):
@@ -32,12 +35,25 @@ class Hold(Base):
     decision: Mapped[Decision] = mapped_column(default=Decision.OPEN, index=True)
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str | None]
+    reminded_at: Mapped[datetime | None]
+    escalated_at: Mapped[datetime | None]
     posting: Mapped[Posting] = relationship()
     mailing_list: Mapped[MailingList] = relationship(lazy="joined")
+    approvals: Mapped[list[Approval]] = relationship(cascade="all, delete-orphan")
 
     @property
     def label(self) -> str:
         return f"H-{self.id}"
+
+
+class Approval(Base):
+    """One moderator's approval of a hold; a list may ask for two."""
+
+    __tablename__ = "approval"
+
+    hold_id: Mapped[int] = mapped_column(ForeignKey("hold.id"), primary_key=True)
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
+    at: Mapped[datetime]
 
 
 def place(session: Session, posting: Posting, list_id: int, rule: str, now: datetime) -> Hold:
@@ -56,22 +72,37 @@ def held(session: Session) -> list[Hold]:
 
 
 def get(session: Session, label: str) -> Hold:
-    """By "H-17" or "17", its row locked. Raises UsageError."""
-    number = label.upper().removeprefix("H-")
-    hold = (
-        session.get(Hold, int(number), with_for_update={"of": Hold})
-        if number.isascii() and number.isdigit() and len(number) < 19
+    """By "H-17", as people type it ("h17", "17"), its row locked and as it is now. Raises
+    UsageError."""
+    typed = _LABEL.fullmatch(label.strip())
+    found = (
+        session.get(Hold, int(typed[1]), with_for_update={"of": Hold}, populate_existing=True)
+        if typed
         else None
     )
-    if hold is None:
-        raise UsageError(f"there is no hold {label!r}; 'environet hold list' shows what is held")
-    return hold
+    if found is None:
+        raise no_such_hold(label)
+    return found
+
+
+def no_such_hold(label: str) -> UsageError:
+    """Said of what there is not and of what is not theirs alike."""
+    return UsageError("there is no hold %(label)s", label=label)
+
+
+def check_open(hold: Hold) -> None:
+    """Raises UsageError where it was decided; the first decision stands."""
+    if hold.decision is not Decision.OPEN:
+        already = {
+            Decision.APPROVED: "%(hold)s was approved already, by %(by)s",
+            Decision.REJECTED: "%(hold)s was rejected already, by %(by)s",
+        }.get(hold.decision, "%(hold)s was discarded already, by %(by)s")
+        raise UsageError(already, hold=hold.label, by=hold.decided_by)
 
 
 def decide(session: Session, hold: Hold, decision: Decision, by: str, now: datetime) -> None:
-    """Close an open hold; the first decision stands. Raises UsageError on a later one."""
-    if hold.decision is not Decision.OPEN:
-        raise UsageError(f"{hold.label} was {hold.decision} already, by {hold.decided_by}")
+    """Close an open hold. Raises UsageError where it was decided."""
+    check_open(hold)
     hold.decision, hold.decided_by, hold.decided_at = decision, by, now
     placed = session.get_one(PostingList, (hold.posting_id, hold.list_id))
     placed.placement = Placement(

@@ -31,9 +31,27 @@ TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{0,39}")
 
 
 class Moderation(StrEnum):
+    """Whose postings to a list are held."""
+
     OPEN = "open"
+    """Nobody's."""
     NEW = "new"
+    """A new member's, until some were approved."""
     ALL = "all"
+    """Everybody's."""
+    ANNOUNCEMENT = "announcement"
+    """Only moderators write at all."""
+
+
+class Audience(StrEnum):
+    """Whom a list's postings go to. All but the first are desks: few read, and who wrote gets the
+    answers in their thread."""
+
+    SUBSCRIBERS = "subscribers"
+    EXPERTS = "experts"
+    MODERATORS = "moderators"
+    ADMINISTRATORS = "administrators"
+    SUPPORT = "support"
 
 
 class Purpose(StrEnum):
@@ -73,13 +91,39 @@ class MailingList(Base):
     signature_days: Mapped[int | None]
     evidence_bytes: Mapped[int | None]
     closed_at: Mapped[datetime | None]
+    audience: Mapped[Audience] = mapped_column(default=Audience.SUBSCRIBERS)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("mailing_list.id"))
+    moderators_needed: Mapped[int] = mapped_column(default=1)
     key: Mapped[GatewayKey] = relationship(lazy="joined")
+    parent: Mapped[MailingList | None] = relationship(remote_side="MailingList.id")
+
+    @property
+    def is_desk(self) -> bool:
+        return self.audience is not Audience.SUBSCRIBERS
+
+    @property
+    def topic_id(self) -> int:
+        """Id of the list that roles are given for: a desk's parent, else its own."""
+        return self.parent_id or self.id
+
+    @property
+    def topic_letter(self) -> str:
+        return self.letter if self.parent is None else self.parent.letter
 
     def address(self, domain: str) -> str:
         return f"{self.local_part}@{domain}"
 
     def signature_window(self, default_days: int) -> timedelta:
         return timedelta(days=self.signature_days or default_days)
+
+
+class Trust(Base):
+    """A member whose postings to a list need no moderator."""
+
+    __tablename__ = "trust"
+
+    list_id: Mapped[int] = mapped_column(ForeignKey("mailing_list.id"), primary_key=True)
+    member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
 
 
 class Invitation(Base):
@@ -92,7 +136,21 @@ class Invitation(Base):
 
 
 def all_lists(session: Session) -> list[MailingList]:
-    return list(session.scalars(select(MailingList).order_by(MailingList.id)))
+    """Topics and lists; the desks left out."""
+    query = select(MailingList).where(MailingList.audience == Audience.SUBSCRIBERS)
+    return list(session.scalars(query.order_by(MailingList.id)))
+
+
+def desks(session: Session) -> list[MailingList]:
+    query = select(MailingList).where(MailingList.audience != Audience.SUBSCRIBERS)
+    return list(session.scalars(query.order_by(MailingList.id)))
+
+
+def desk_of(session: Session, parent: MailingList | None, audience: Audience) -> MailingList:
+    """The desk of a list, or one of the gateway's own where parent is None."""
+    query = select(MailingList).where(MailingList.audience == audience)
+    parent_id = None if parent is None else parent.id
+    return session.scalars(query.where(MailingList.parent_id == parent_id)).one()
 
 
 def find(session: Session, name: str) -> MailingList | None:
@@ -108,9 +166,21 @@ def get(session: Session, name: str) -> MailingList:
     """Raises UsageError with the lists there are."""
     found = find(session, name)
     if found is None:
-        names = ", ".join(f"{one.letter} ({one.local_part})" for one in all_lists(session))
-        raise UsageError(f"there is no list {name!r}; there are {names}")
+        raise no_such_list(session, name)
     return found
+
+
+def get_topic(session: Session, name: str) -> MailingList:
+    """The same, of what members subscribe to: no desk."""
+    found = find(session, name)
+    if found is None or found.is_desk:
+        raise no_such_list(session, name)
+    return found
+
+
+def no_such_list(session: Session, name: str) -> UsageError:
+    names = ", ".join(f"{one.letter} ({one.local_part})" for one in all_lists(session))
+    return UsageError("there is no list '%(name)s'; there are %(names)s", name=name, names=names)
 
 
 def check_new(session: Session, local_part: str, letter: str) -> None:
@@ -128,14 +198,24 @@ def check_new(session: Session, local_part: str, letter: str) -> None:
             raise UsageError(f"there is a list {name!r} already")
 
 
-def by_key(session: Session) -> dict[str, int]:
-    """Fingerprint or key ID, of primary keys and subkeys -> list id."""
-    rows = session.execute(
-        select(GatewayKey.key_ids, MailingList.id).join(
-            MailingList, MailingList.key_fingerprint == GatewayKey.fingerprint
-        )
-    )
-    return {name: list_id for names, list_id in rows for name in names.split()}
+def by_key(session: Session) -> dict[str, frozenset[int]]:
+    """Fingerprint or key ID, of primary keys and subkeys -> ids of the lists that it serves.
+
+    A list and its desks share a key; a key that was replaced is theirs still.
+    """
+    lists: dict[str, set[int]] = {}
+    for one in session.scalars(select(MailingList)):
+        lists.setdefault(one.key.address, set()).add(one.id)
+    keys = session.execute(select(GatewayKey.key_ids, GatewayKey.address))
+    return {
+        name: frozenset(lists.get(address, ())) for names, address in keys for name in names.split()
+    }
+
+
+def service_key_ids(session: Session) -> frozenset[str]:
+    """Fingerprints and key IDs of the key that commands are encrypted to, replaced ones too."""
+    query = select(GatewayKey.key_ids).where(GatewayKey.purpose == Purpose.COMMAND)
+    return frozenset(name for names in session.scalars(query) for name in names.split())
 
 
 def is_own(session: Session, local_part: str) -> bool:
@@ -161,6 +241,10 @@ def may_post(session: Session, mailing_list: MailingList, member_id: int) -> boo
     return session.get(Invitation, (mailing_list.id, member_id)) is not None
 
 
+def is_trusted(session: Session, list_id: int, member_id: int) -> bool:
+    return session.get(Trust, (list_id, member_id)) is not None
+
+
 def own_key(session: Session, purpose: Purpose) -> GatewayKey:
     """The newest of the gateway's own keys for a purpose."""
     query = select(GatewayKey).where(GatewayKey.purpose == purpose)
@@ -176,4 +260,6 @@ def key_of(session: Session, address: str, domain: str) -> GatewayKey | None:
     if found is not None:
         return found.key
     query = select(GatewayKey).where(GatewayKey.address == address.lower())
-    return session.scalar(query.order_by(GatewayKey.created_at.desc()).limit(1))
+    own = session.scalar(query.order_by(GatewayKey.created_at.desc()).limit(1))
+    # What is no list's and no key's own address is served by the key for commands.
+    return own_key(session, Purpose.COMMAND) if own is None and local in RESERVED else own

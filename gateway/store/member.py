@@ -1,4 +1,4 @@
-"""Members: who takes part, in which role, and which topics they ticked off."""
+"""Members: who takes part, in which role, which topics they ticked off, how they want mail."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from gateway.store.mailing_list import MailingList
 
 
 class State(StrEnum):
+    APPLICANT = "applicant"
+    """Nominated, and no member yet: gets what belongs to joining, and nothing else."""
     ACTIVE = "active"
     SUSPENDED = "suspended"
     REMOVED = "removed"
@@ -28,6 +30,7 @@ class Kind(StrEnum):
     """Of a member's organisation."""
 
     CUSTOMS = "customs"
+    POLICE = "police"
     AGENCY = "agency"
     INTERNATIONAL = "international"
     REGIONAL = "regional"
@@ -40,6 +43,15 @@ class Role(StrEnum):
     LIBRARIAN = "librarian"
     ADMINISTRATOR = "administrator"
     AUDITOR = "auditor"
+    SUPPORT = "support"
+
+
+class DeliveryMode(StrEnum):
+    """How a member wants postings: each as it comes, or collected."""
+
+    EACH = "each"
+    DAILY = "daily"
+    WEEKLY = "weekly"
 
 
 class Member(Base):
@@ -53,8 +65,25 @@ class Member(Base):
     country: Mapped[str]
     state: Mapped[State] = mapped_column(default=State.ACTIVE, index=True)
     joined_at: Mapped[datetime]
+    languages: Mapped[str] = mapped_column(default="")
+    delivery: Mapped[DeliveryMode] = mapped_column(default=DeliveryMode.EACH, index=True)
+    none_until: Mapped[datetime | None]
+    own_copies: Mapped[bool] = mapped_column(default=True)
+    digest_at: Mapped[datetime | None]
     ticked_off: Mapped[list[TickOff]] = relationship(cascade="all, delete-orphan")
     roles: Mapped[list[MemberRole]] = relationship(cascade="all, delete-orphan")
+
+    @property
+    def language(self) -> str:
+        """ISO 639-1 code of the language that they are written to in; English where none is set."""
+        return (self.languages.split() or ["en"])[0]
+
+    def has_role(self, role: Role, list_id: int | None = None) -> bool:
+        """Whether the member has a role: for one list, or for all where it was given for all."""
+        return any(
+            entry.role is role and (entry.list_id is None or entry.list_id == list_id)
+            for entry in self.roles
+        )
 
     @property
     def described(self) -> str:
@@ -79,6 +108,8 @@ class MemberRole(Base):
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), index=True)
     role: Mapped[Role]
     list_id: Mapped[int | None] = mapped_column(ForeignKey("mailing_list.id"))
+    words: Mapped[str] = mapped_column(default="")
+    """What an expert knows about, in their own words."""
 
 
 def profile_faults(name: str, organisation: str, country: str) -> list[str]:
@@ -113,7 +144,7 @@ def add(
     faults = [] if normal else [f"address: {address!r} is no mail address"]
     faults += profile_faults(name, organisation, country)
     earlier = find(session, normal) if normal else None
-    if earlier is not None and earlier.state is not State.REMOVED:
+    if earlier is not None and earlier.state not in (State.REMOVED, State.APPLICANT):
         faults.append(f"address: {normal} is a member already")
     if faults or normal is None:
         raise UsageError("; ".join(faults))
@@ -123,6 +154,8 @@ def add(
     member.kind, member.country = kind, country.upper()
     member.state, member.joined_at = State.ACTIVE, now
     member.ticked_off, member.roles = [], []
+    member.languages, member.delivery, member.own_copies = "", DeliveryMode.EACH, True
+    member.none_until = member.digest_at = None
     session.add(member)
     session.flush()
     return member
@@ -137,8 +170,19 @@ def get(session: Session, address: str) -> Member:
     """Raises UsageError where nobody has that address."""
     member = find(session, address)
     if member is None:
-        raise UsageError(f"{address} is no member's address; 'environet member list' shows them")
+        raise UsageError("%(address)s is no member's address", address=address)
     return member
+
+
+def checked_languages(text: str) -> str:
+    """ISO 639-1 codes, blanks or commas between, lower case. Raises UsageError."""
+    codes = text.replace(",", " ").lower().split()
+    wrong = [code for code in codes if pycountry.languages.get(alpha_2=code) is None]
+    if wrong or len(codes) > 10:
+        raise UsageError(
+            "language: %(code)s is no ISO 639-1 code, such as fr", code=" ".join(wrong or codes)
+        )
+    return " ".join(dict.fromkeys(codes))
 
 
 def tick_off(session: Session, member: Member, lists: Iterable[MailingList]) -> None:

@@ -1,7 +1,9 @@
 """Every table, imported in one place so that the metadata is whole."""
 
 from gateway.store import (
+    application,
     certificate,
+    command_mail,
     data_key,
     hold,
     ledger,
@@ -9,12 +11,15 @@ from gateway.store import (
     member,
     outbox,
     posting,
+    request,
 )
 from gateway.store.database import Base
 
 __all__ = [
     "Base",
+    "application",
     "certificate",
+    "command_mail",
     "data_key",
     "hold",
     "ledger",
@@ -22,4 +27,5 @@ __all__ = [
     "member",
     "outbox",
     "posting",
+    "request",
 ]

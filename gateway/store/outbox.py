@@ -9,15 +9,19 @@ from enum import StrEnum
 
 from sqlalchemy import (
     CheckConstraint,
+    ColumnElement,
     Connection,
     ForeignKey,
     Index,
     UniqueConstraint,
+    and_,
     bindparam,
+    case,
     exists,
     func,
     insert,
     literal,
+    or_,
     select,
     update,
 )
@@ -25,14 +29,17 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gateway.errors import UsageError
 from gateway.store.database import Base
-from gateway.store.mailing_list import Invitation, MailingList
-from gateway.store.member import Member, State, TickOff
+from gateway.store.mailing_list import Audience, Invitation, MailingList
+from gateway.store.member import DeliveryMode, Member, MemberRole, Role, State, TickOff
+from gateway.store.posting import Posting, PostingList
 
 
 class Delivery(StrEnum):
-    """waiting -> leased -> sent; or parked (an administrator decides), refused, dropped."""
+    """waiting -> leased -> sent; or parked (an administrator decides), refused, dropped; or
+    collected for a digest, and dropped when that is made."""
 
     WAITING = "waiting"
+    COLLECTED = "collected"
     LEASED = "leased"
     SENT = "sent"
     PARKED = "parked"
@@ -41,7 +48,12 @@ class Delivery(StrEnum):
 
 
 class Notice(Base):
-    """A mail of the gateway's own to one member. `body` is sealed, and erased once sent."""
+    """A mail of the gateway's own to one member.
+
+    body: a MIME entity, sealed, and erased once sent; its header has the subject. plain: signed
+    only, for who has no key to encrypt to, and without content. regardless: also to who is not
+    active. enclosed: ids of the postings that go along, blanks between; they are sealed already.
+    """
 
     __tablename__ = "notice"
 
@@ -50,6 +62,9 @@ class Notice(Base):
     template: Mapped[str]
     body: Mapped[bytes]
     made_at: Mapped[datetime]
+    plain: Mapped[bool] = mapped_column(default=False)
+    regardless: Mapped[bool] = mapped_column(default=False)
+    enclosed: Mapped[str] = mapped_column(default="")
 
 
 class OutboxEntry(Base):
@@ -115,37 +130,101 @@ class Result:
 
 
 def queue_posting(
-    session: Session, posting_id: int, mailing_list: MailingList, now: datetime
+    session: Session,
+    posting: Posting,
+    mailing_list: MailingList,
+    now: datetime,
+    *,
+    at_once: bool = False,
 ) -> int:
-    """An entry for every subscriber of the list who has none for this posting. How many.
+    """An entry for everybody in the list's audience who has none for this posting. How many.
 
-    One statement, so its cost is the database's: a subscriber is an active member who did not tick
-    the topic off, or was invited where the list is by invitation.
+    at_once: also to those who collect, whose entries otherwise wait for their digest. One
+    statement, so its cost is the database's.
     """
     queued = exists().where(
-        OutboxEntry.posting_id == posting_id, OutboxEntry.member_id == Member.id
+        OutboxEntry.posting_id == posting.id, OutboxEntry.member_id == Member.id
     )
-    wants = exists().where(TickOff.member_id == Member.id, TickOff.list_id == mailing_list.id)
-    invited = exists().where(
-        Invitation.member_id == Member.id, Invitation.list_id == mailing_list.id
-    )
+    own = or_(Member.id != posting.author_id, Member.own_copies)
+    state: ColumnElement[Delivery] = literal(Delivery.WAITING, OutboxEntry.state.type)
+    if not (at_once or mailing_list.is_desk):
+        collected = literal(Delivery.COLLECTED, OutboxEntry.state.type)
+        state = case((Member.delivery == DeliveryMode.EACH, state), else_=collected)
     columns = ["posting_id", "list_id", "member_id", "state", "queued_at", "next_at", "attempts"]
     subscribers = (
         select(
-            literal(posting_id),
+            literal(posting.id),
             literal(mailing_list.id),
             Member.id,
-            literal(Delivery.WAITING, OutboxEntry.state.type),
+            state,
             literal(now, OutboxEntry.queued_at.type),
             literal(now, OutboxEntry.next_at.type),
             literal(0),
         )
-        .where(Member.state == State.ACTIVE, ~queued)
-        .where(invited if mailing_list.by_invitation else ~wants)
+        .where(~queued, own, _audience(session, posting, mailing_list, now))
         .order_by(Member.id)
     )
     result = session.execute(insert(OutboxEntry).from_select(columns, subscribers))
     return int(getattr(result, "rowcount", 0))
+
+
+def _audience(
+    session: Session, posting: Posting, mailing_list: MailingList, now: datetime
+) -> ColumnElement[bool]:
+    """Who gets what a list takes.
+
+    Of a list: active members who did not tick it off, or were invited where it is by invitation,
+    and want mail now. Of a desk: those with its role, and whoever wrote in the thread, who may be
+    a suspended member.
+    """
+    active = Member.state == State.ACTIVE
+    if mailing_list.audience is not Audience.SUBSCRIBERS:
+        wrote = (
+            select(Posting.author_id)
+            .join(PostingList)
+            .where(PostingList.list_id == mailing_list.id, Posting.thread_id == posting.thread_id)
+        )
+        reachable = Member.state.in_((State.ACTIVE, State.SUSPENDED))
+        return or_(
+            and_(active, Member.id.in_(readers(session, mailing_list))),
+            and_(reachable, Member.id.in_(wrote)),
+        )
+    unwanted = exists().where(TickOff.member_id == Member.id, TickOff.list_id == mailing_list.id)
+    invited = exists().where(
+        Invitation.member_id == Member.id, Invitation.list_id == mailing_list.id
+    )
+    awake = or_(Member.none_until.is_(None), Member.none_until <= now)
+    return and_(active, awake, invited if mailing_list.by_invitation else ~unwanted)
+
+
+_ROLES = {
+    Audience.EXPERTS: Role.EXPERT,
+    Audience.MODERATORS: Role.MODERATOR,
+    Audience.ADMINISTRATORS: Role.ADMINISTRATOR,
+    Audience.SUPPORT: Role.SUPPORT,
+}
+
+
+def readers(session: Session, desk: MailingList) -> list[int]:
+    """Ids of the active members who read at a desk; where nobody does, the administrators."""
+    topic = desk.parent
+    query = select(Member.id).join(MemberRole).where(Member.state == State.ACTIVE)
+    if topic is not None and topic.by_invitation:
+        query = query.join(
+            Invitation, and_(Invitation.member_id == Member.id, Invitation.list_id == topic.id)
+        )
+    of_topic = or_(MemberRole.list_id.is_(None), MemberRole.list_id == desk.topic_id)
+    wanted = query.where(MemberRole.role == _ROLES[desk.audience], of_topic)
+    everywhere = (
+        select(Member.id)
+        .join(MemberRole)
+        .where(
+            Member.state == State.ACTIVE,
+            MemberRole.role == Role.ADMINISTRATOR,
+            MemberRole.list_id.is_(None),
+        )
+    )
+    return list(session.scalars(wanted.distinct())) or list(session.scalars(everywhere.distinct()))
 
 
 def queue_notice(session: Session, notice: Notice, member_id: int, now: datetime) -> None:

@@ -24,6 +24,14 @@ class Placement(StrEnum):
     DISCARDED = "discarded"
 
 
+class Standing(StrEnum):
+    """What an author was when they signed: desks hear members who may not post."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    EXPIRED = "expired"
+
+
 class Thread(Base):
     __tablename__ = "thread"
 
@@ -46,6 +54,9 @@ class Posting(Base):
     signed_at: Mapped[datetime]
     key_fingerprint: Mapped[str]
     marking: Mapped[str]
+    standing: Mapped[Standing] = mapped_column(default=Standing.ACTIVE)
+    urgent: Mapped[bool] = mapped_column(default=False)
+    withdrawn_at: Mapped[datetime | None]
     submission: Mapped[bytes]
     details: Mapped[bytes]
     certificate: Mapped[bytes]
@@ -68,7 +79,7 @@ class Posting(Base):
     @property
     def label(self) -> str:
         """ "B-1234": the letter of the first list and the posting's number."""
-        return f"{self.placements[0].mailing_list.letter}-{self.id}"
+        return f"{self.placements[0].mailing_list.topic_letter}-{self.id}"
 
 
 class PostingList(Base):
@@ -151,6 +162,16 @@ def thread_for(session: Session, answered: Posting | None, now: datetime) -> int
     return thread.id
 
 
+def labels_in_thread(session: Session, thread_id: int, before: int | None = None) -> set[str]:
+    """The markings of a thread's accepted postings. before: only of those with a lower id."""
+    query = select(Posting.marking).join(PostingList).where(
+        Posting.thread_id == thread_id, PostingList.placement == Placement.ACCEPTED
+    )  # fmt: skip
+    if before is not None:
+        query = query.where(Posting.id < before)
+    return set(session.scalars(query.distinct()))
+
+
 def count_since(session: Session, author_id: int, since: datetime) -> int:
     query = select(func.count()).where(Posting.author_id == author_id, Posting.received_at > since)
     return session.scalar(query) or 0
@@ -180,5 +201,5 @@ def get(session: Session, label: str) -> Posting:
         else None
     )
     if posting is None or ("-" in label and posting.label.lower() != label.lower()):
-        raise UsageError(f"there is no posting {label!r}")
+        raise UsageError("there is no posting '%(label)s'", label=label)
     return posting

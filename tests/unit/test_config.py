@@ -46,6 +46,10 @@ OTHER = {
     "policy.postings_an_hour": "10",
     "policy.new_member_postings": "0",
     "policy.evidence_bytes": "0",
+    "policy.command_hours": "12",
+    "policy.commands_an_hour": "9",
+    "policy.signed_commands": "True",
+    "policy.answer_days": "1",
     "policy.open_at_once": "2",
     "delivery.workers": "2",
     "delivery.batch": "50",
@@ -53,6 +57,9 @@ OTHER = {
     "delivery.first_retry_seconds": "5",
     "delivery.longest_retry_seconds": "600",
     "delivery.give_up_days": "2",
+    "upkeep.every_seconds": "5",
+    "upkeep.digest_hour": "0",
+    "upkeep.key_years": "1",
     "log.level": "debug",
 }
 
@@ -128,7 +135,10 @@ def test_rendered_settings_are_all_comments_but_the_chosen_ones(state: Path) -> 
     text = config.render(chosen)
     assert tomllib.loads(text) == {
         "domain": "environet.example",
-        **{head: {} for head in ("database", "web", "handoff", "policy", "delivery", "log")},
+        **{
+            head: {}
+            for head in ("database", "web", "handoff", "policy", "delivery", "upkeep", "log")
+        },
         "smtp": {"listen": "127.0.0.2:25"},
     }
     assert config.load(write(state, text)).smtp.listen == "127.0.0.2:25"

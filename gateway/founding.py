@@ -6,19 +6,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy.orm import Session
-
 from gateway import config as settings
+from gateway.administration.lists import add_list, add_own_desks, make_command_key, make_key
 from gateway.app import KEYRING, App, Clock, open_app
 from gateway.crypto import vault
-from gateway.crypto.certificate import names, read
 from gateway.crypto.keyring import Keyring
 from gateway.errors import UsageError
 from gateway.intake.tls import make_self_signed
 from gateway.resources import gnupg_skeleton
-from gateway.store import ledger, mailing_list
+from gateway.store import ledger
 from gateway.store.data_key import DataKey
-from gateway.store.mailing_list import TOPICS, GatewayKey, MailingList, Moderation, Purpose
+from gateway.store.mailing_list import TOPICS, Purpose
 
 CERTIFICATE, KEY = "tls-certificate.pem", "tls-key.pem"
 
@@ -68,48 +66,17 @@ def steps() -> int:
     return 2 + 2 + len(TOPICS)
 
 
-def add_list(
-    session: Session,
-    app: App,
-    *,
-    letter: str,
-    local_part: str,
-    title: str,
-    description: str,
-    moderation: Moderation = Moderation.OPEN,
-    by_invitation: bool = False,
-) -> MailingList:
-    """A new list with a key of its own, in the caller's transaction."""
-    mailing_list.check_new(session, local_part, letter)
-    key = _make_key(
-        session, app, f"{app.config.name} {title}", f"{local_part}@{app.config.domain}",
-        Purpose.LIST,
-    )  # fmt: skip
-    added = MailingList(
-        letter=letter,
-        local_part=local_part,
-        title=title,
-        description=description,
-        key_fingerprint=key.fingerprint,
-        moderation=moderation,
-        by_invitation=by_invitation,
-    )
-    session.add(added)
-    session.flush()
-    ledger.enter(session, app.clock(), "list-added", list=local_part, key=key.fingerprint)
-    return added
-
-
 def _fill(app: App, progress: Progress) -> None:
     domain, name = app.config.domain, app.config.name
     with app.database.transaction() as session:
         ledger.start(session)
         progress("archive key")
-        archive = _make_key(session, app, f"{name} archive", f"archive@{domain}", Purpose.ARCHIVE)
+        archive = make_key(session, app, f"{name} archive", "archive", Purpose.ARCHIVE)
         sealed = app.keyring.encrypt_to_self(vault.new_key(), archive.fingerprint)
         session.add(DataKey(id=1, message=sealed, created_at=app.clock()))
         progress("command key")
-        _make_key(session, app, name, f"gateway@{domain}", Purpose.COMMAND)
+        make_command_key(session, app)
+        add_own_desks(session)
         for letter, local_part, title, description in TOPICS:
             progress(f"key of {local_part}@{domain}")
             add_list(
@@ -120,22 +87,3 @@ def _fill(app: App, progress: Progress) -> None:
                 title=title,
                 description=description,
             )
-
-
-def _make_key(session: Session, app: App, name: str, address: str, purpose: Purpose) -> GatewayKey:
-    fingerprint = app.keyring.generate(name, address)
-    certificate = app.keyring.export(fingerprint)
-    key = GatewayKey(
-        fingerprint=fingerprint,
-        address=address,
-        purpose=purpose,
-        certificate=certificate,
-        key_ids=" ".join(name for key in read(certificate).keys for name in names(key)),
-        created_at=app.clock(),
-    )
-    session.add(key)
-    session.flush()
-    ledger.enter(
-        session, app.clock(), "key-made", address=address, key=fingerprint, purpose=str(purpose)
-    )
-    return key

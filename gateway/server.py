@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+from gateway import dispatch
 from gateway.app import App
 from gateway.config import split_host_port
 from gateway.delivery.worker import Worker
@@ -27,8 +28,9 @@ from gateway.intake.limits import Limits
 from gateway.intake.smtp import Door, listen
 from gateway.intake.tls import tls_context
 from gateway.message.envelope import Envelope
-from gateway.posting import directory, pipeline
+from gateway.posting import directory
 from gateway.posting.opening import inflation_limit
+from gateway.upkeep import rounds
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class Desk:
         async with self._slots:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
-                self._pool, pipeline.submit, self._app, envelope, limit
+                self._pool, dispatch.submit, self._app, envelope, limit
             )
 
     def close(self) -> None:
@@ -125,6 +127,33 @@ class WorkerProcesses:
             await asyncio.sleep(1)
 
 
+class Upkeep:
+    """Rounds of what falls due, one after the other, in a thread."""
+
+    def __init__(self, app: App, wake: Callable[[], None]) -> None:
+        self._app = app
+        self._wake = wake
+        self._pool = ThreadPoolExecutor(1, "upkeep")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            done = await loop.run_in_executor(self._pool, rounds.run_due, self._app)
+            if any(done.values()):
+                self._wake()
+            await asyncio.sleep(self._app.config.upkeep.every_seconds)
+
+    def close(self) -> None:
+        """A round under way ends with the transaction that it is in: what is left is done later."""
+        if self._task is not None:
+            self._task.cancel()
+        self._pool.shutdown(cancel_futures=True)
+
+
 async def serve(app: App, announce: Callable[[str], None]) -> None:
     """Run until SIGTERM or SIGINT. `announce` is told each door's address once it is open."""
     _no_core_dumps()
@@ -134,16 +163,19 @@ async def serve(app: App, announce: Callable[[str], None]) -> None:
     _ = app.vault  # now and not at the first mail: without it no mail can be taken
     workers = WorkerProcesses(app.state)
     desk = Desk(app, workers.wake)
+    upkeep = Upkeep(app, workers.wake)
     doors: list[Door] = []
     try:
         await _open_doors(app, desk, announce, doors)
         workers.start(app.config.delivery.workers)
+        upkeep.start()
         announce("ready")
         await _until_signal()
         log.info("stopping")
     finally:
         await asyncio.gather(*(door.close(GRACE_SECONDS) for door in doors))
         await workers.close()
+        upkeep.close()
         desk.close()
 
 

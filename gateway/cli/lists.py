@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import click
 
+from gateway.administration import lists as administration
 from gateway.app import App
 from gateway.cli.common import as_json, example, opened, show_json, show_table
-from gateway.errors import UsageError
-from gateway.founding import add_list
-from gateway.store import ledger, mailing_list
+from gateway.store import mailing_list
 from gateway.store import member as store_member
+from gateway.store.actor import OPERATOR
 from gateway.store.mailing_list import Invitation, MailingList, Moderation
 
 moderation_option = click.option(
     "--moderation",
     type=click.Choice([one.value for one in Moderation]),
-    help="Hold nothing, a new member's first postings, or all.",
+    help="Hold nothing, a new member's first postings, or all; or only moderators write.",
 )
 
 
@@ -70,23 +70,21 @@ def add(
     moderation: str | None,
 ) -> None:
     """Add a list, with a key of its own. Without --invite every member receives it."""
-    with opened(ctx) as app:
-        if not mailing_list.TITLE.fullmatch(title):
-            raise UsageError(f"title {title!r}: 1 to 40 letters, digits, spaces and '-'")
-        with app.database.transaction() as session:
-            invited = [store_member.get(session, address) for address in invite]
-            added = add_list(
-                session,
-                app,
-                letter=letter.upper(),
-                local_part=local_part.lower(),
-                title=title,
-                description=description,
-                moderation=Moderation(moderation or "open"),
-                by_invitation=bool(invite),
-            )
-            session.add_all(Invitation(list_id=added.id, member_id=one.id) for one in invited)
-            address = added.address(app.config.domain)
+    with opened(ctx) as app, app.database.transaction() as session:
+        invited = [store_member.get(session, address) for address in invite]
+        added = administration.add_list(
+            session,
+            app,
+            letter=letter.upper(),
+            local_part=local_part.lower(),
+            title=title,
+            description=description,
+            moderation=Moderation(moderation or "open"),
+            by_invitation=bool(invite),
+            by=OPERATOR,
+        )
+        session.add_all(Invitation(list_id=added.id, member_id=one.id) for one in invited)
+        address = added.address(app.config.domain)
     click.echo(f"{address} is open. Its certificate: environet key export {address}")
 
 
@@ -95,6 +93,8 @@ def add(
 @moderation_option
 @click.option("--signed-only/--no-signed-only", default=None,
               help="Take mail that is signed but not encrypted.")  # fmt: skip
+@click.option("--moderators-needed", type=click.IntRange(1, 2),
+              help="Moderators who must approve a held posting.")  # fmt: skip
 @click.option("--signature-days", type=click.IntRange(1, 36500),
               help="Hold what was signed longer ago.")  # fmt: skip
 @click.option("--evidence-bytes", type=click.IntRange(0),
@@ -106,6 +106,7 @@ def change(
     name: str,
     moderation: str | None,
     signed_only: bool | None,
+    moderators_needed: int | None,
     signature_days: int | None,
     evidence_bytes: int | None,
 ) -> None:
@@ -113,20 +114,18 @@ def change(
     given = {
         "moderation": Moderation(moderation) if moderation else None,
         "signed_only": signed_only,
+        "moderators_needed": moderators_needed,
         "signature_days": signature_days,
         "evidence_bytes": evidence_bytes,
     }
-    changes = {setting: value for setting, value in given.items() if value is not None}
+    changes: dict[str, object] = {
+        setting: value for setting, value in given.items() if value is not None
+    }
     if not changes:
         raise click.UsageError("say what to change, such as --moderation new")
     with opened(ctx) as app, app.database.transaction() as session:
         found = mailing_list.get(session, name)
-        for setting, value in changes.items():
-            setattr(found, setting, value)
-            ledger.enter(
-                session, app.clock(), "list-changed",
-                list=found.local_part, setting=setting, value=str(value), by="operator",
-            )  # fmt: skip
+        administration.change(session, app, OPERATOR, found, changes)
         click.echo(f"{found.address(app.config.domain)}: {', '.join(changes)} changed.")
 
 
@@ -140,20 +139,9 @@ def invite_(ctx: click.Context, name: str, addresses: tuple[str, ...], out: bool
     """Invite members to a list by invitation, or take them off it (--out)."""
     with opened(ctx) as app, app.database.transaction() as session:
         found = mailing_list.get(session, name)
-        if not found.by_invitation:
-            raise UsageError(f"{found.local_part} is for every member; members tick it off")
         for address in addresses:
             one = store_member.get(session, address)
-            mailing_list.invite(session, found, one.id, invited=not out)
-            about: dict[str, str | int] = {
-                "list": found.local_part,
-                "member": one.id,
-                "by": "operator",
-            }
-            if out:
-                ledger.enter(session, app.clock(), "uninvited", **about)
-            else:
-                ledger.enter(session, app.clock(), "invited", **about)
+            administration.invite(session, app, OPERATOR, found, one, invited=not out)
         done = "taken off" if out else "invited to"
         click.echo(f"{len(addresses)} {done} {found.address(app.config.domain)}.")
 
@@ -166,10 +154,7 @@ def close(ctx: click.Context, name: str) -> None:
     """Close a list: it takes no more mail; what it has sent stays in the archive."""
     with opened(ctx) as app, app.database.transaction() as session:
         found = mailing_list.get(session, name)
-        if found.closed_at is not None:
-            raise UsageError(f"{found.local_part} was closed on {found.closed_at:%Y-%m-%d}")
-        found.closed_at = app.clock()
-        ledger.enter(session, app.clock(), "list-closed", list=found.local_part, by="operator")
+        administration.close(session, app, OPERATOR, found)
         click.echo(f"{found.address(app.config.domain)} is closed.")
 
 
@@ -182,6 +167,7 @@ def _describe(app: App, one: MailingList) -> dict[str, object]:
         "description": one.description,
         "fingerprint": one.key_fingerprint,
         "moderation": str(one.moderation),
+        "moderators_needed": one.moderators_needed,
         "signed_only": one.signed_only,
         "by_invitation": one.by_invitation,
         "signature_days": one.signature_days or policy.signature_days,

@@ -7,22 +7,25 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from gateway.administration import people
+from gateway.administration.people import Particulars
 from gateway.app import App
 from gateway.cli.common import as_json, example, opened, show_json, show_table
 from gateway.crypto import certificate as openpgp
 from gateway.crypto.certificate import Certificate
 from gateway.errors import BadCertificate, UsageError
 from gateway.store import certificate as certificates
-from gateway.store import ledger, mailing_list
+from gateway.store import mailing_list
 from gateway.store import member as store
-from gateway.store.mailing_list import Invitation
-from gateway.store.member import Kind, Member, Role, State
+from gateway.store.actor import OPERATOR
+from gateway.store.member import DeliveryMode, Kind, Member, State
 
 MOST_CERTIFICATE_BYTES = 1024 * 1024
-COLUMNS = ("address", "name", "organisation", "country", "kind", "certificate", "tick_off", "roles")
+COLUMNS = ("address", "name", "organisation", "country", "kind", "certificate", "tick_off", "roles",
+           "languages")  # fmt: skip
 
 
 @click.group("member")
@@ -52,6 +55,16 @@ def members() -> None:
 @click.option(
     "--role", multiple=True, metavar="ROLE[:LIST]", help="Such as moderator:B; may be repeated."
 )
+@click.option("--language", multiple=True, metavar="CODE",
+              help="ISO 639-1; the first is that of their notices; may be repeated.")  # fmt: skip
+@click.option(
+    "--delivery",
+    type=click.Choice([one.value for one in DeliveryMode]),
+    default="each",
+    show_default=True,
+    help="Each posting as it comes, or a digest.",
+)
+@click.option("--own-copies/--no-own-copies", default=True, help="Their own postings come back.")
 @click.pass_context
 @example(
     "environet --state /var/lib/environet member add ana.lind@customs.example \\\n"
@@ -68,15 +81,25 @@ def add(
     certificate: Path,
     tick_off: str,
     role: tuple[str, ...],
+    language: tuple[str, ...],
+    delivery: str,
+    own_copies: bool,
 ) -> None:
     """Add a member. The certificate is checked: it must encrypt and sign now."""
     with opened(ctx) as app:
         admitted = _admitted(certificate, app.clock())
         with app.database.transaction() as session:
-            added = _add(
-                session, app, admitted, address=address, name=name, organisation=organisation,
-                country=country, kind=kind, tick_off=tick_off, roles=",".join(role),
-            )  # fmt: skip
+            added = people.add(
+                session,
+                app,
+                OPERATOR,
+                Particulars(address, name, organisation, country, kind, " ".join(language)),
+                admitted,
+                tick_off=_words(tick_off),
+                roles=role,
+                delivery=DeliveryMode(delivery),
+                own_copies=own_copies,
+            )
             click.echo(f"{added.address} is a member, with certificate {admitted.fingerprint}.")
 
 
@@ -122,7 +145,7 @@ def show(ctx: click.Context, address: str, as_json: bool) -> None:
 @example("environet --state /var/lib/environet member suspend ana.lind@customs.example")
 def suspend(ctx: click.Context, address: str) -> None:
     """Suspend a member: no mail is taken from them and none sent, copies that wait included."""
-    _change_state(ctx, address, (State.ACTIVE,), State.SUSPENDED)
+    _change_state(ctx, address, State.SUSPENDED)
 
 
 @members.command("restore")
@@ -131,7 +154,7 @@ def suspend(ctx: click.Context, address: str) -> None:
 @example("environet --state /var/lib/environet member restore ana.lind@customs.example")
 def restore(ctx: click.Context, address: str) -> None:
     """Make a suspended member active again."""
-    _change_state(ctx, address, (State.SUSPENDED,), State.ACTIVE)
+    _change_state(ctx, address, State.ACTIVE)
 
 
 @members.command("remove")
@@ -140,7 +163,7 @@ def restore(ctx: click.Context, address: str) -> None:
 @example("environet --state /var/lib/environet member remove ana.lind@customs.example")
 def remove(ctx: click.Context, address: str) -> None:
     """Remove a member and their certificate. What they wrote stays in the archive."""
-    _change_state(ctx, address, (State.ACTIVE, State.SUSPENDED), State.REMOVED)
+    _change_state(ctx, address, State.REMOVED)
 
 
 @members.command("import")
@@ -156,13 +179,13 @@ def remove(ctx: click.Context, address: str) -> None:
     "environet --state /var/lib/environet member import members.csv --certificates keys/\n"
     "\n"
     "members.csv, with this first line and a line for each member:\n"
-    "address,name,organisation,country,kind,certificate,tick_off,roles"
+    "address,name,organisation,country,kind,certificate,tick_off,roles,languages"
 )
 def import_(ctx: click.Context, file: Path, folder: Path | None) -> None:
     """Add many members from a CSV file in UTF-8: all of them, or none.
 
-    Every bad row is named. kind, tick_off and roles may be empty; several roles are separated by
-    spaces or commas.
+    Every bad row is named. kind, tick_off, roles and languages may be empty or left out; several
+    are separated by spaces or commas.
     """
     rows = _read_csv(file)
     faults: list[str] = []
@@ -214,50 +237,14 @@ def _read_csv(file: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _add_row(session: Session, app: App, admitted: Certificate, row: dict[str, str]) -> None:
-    kind = row["kind"] or "agency"
-    if kind not in {one.value for one in Kind}:
-        raise UsageError(f"kind: {kind!r} is none of {', '.join(Kind)}")
-    _add(
-        session, app, admitted, address=row["address"], name=row["name"],
-        organisation=row["organisation"], country=row["country"], kind=kind,
-        tick_off=row["tick_off"], roles=row["roles"],
+    who = Particulars(
+        row["address"], row["name"], row["organisation"], row["country"],
+        row["kind"] or "agency", row["languages"],
     )  # fmt: skip
-
-
-def _add(
-    session: Session,
-    app: App,
-    admitted: Certificate,
-    *,
-    address: str,
-    name: str,
-    organisation: str,
-    country: str,
-    kind: str,
-    tick_off: str,
-    roles: str,
-) -> Member:
-    """A member with certificate, topics ticked off and roles, in the caller's transaction."""
-    now = app.clock()
-    local, _, domain = address.lower().rpartition("@")
-    if domain == app.config.domain and mailing_list.is_own(session, local):
-        raise UsageError(f"address: {address} is the gateway's own")
-    added = store.add(
-        session, address=address, name=name, organisation=organisation,
-        kind=Kind(kind), country=country, now=now,
+    people.add(
+        session, app, OPERATOR, who, admitted,
+        tick_off=_words(row["tick_off"]), roles=_words(row["roles"]),
     )  # fmt: skip
-    certificates.admit(session, added, admitted, now)
-    store.tick_off(session, added, [mailing_list.get(session, one) for one in _words(tick_off)])
-    for text in _words(roles):
-        role, _, on = text.partition(":")
-        if role not in {one.value for one in Role}:
-            raise UsageError(f"role: {role!r} is none of {', '.join(Role)}")
-        store.grant(session, added, Role(role), mailing_list.get(session, on) if on else None)
-    ledger.enter(
-        session, now, "member-added", member=added.id, key=admitted.fingerprint,
-        roles=roles, ticked_off=tick_off, by="operator",
-    )  # fmt: skip
-    return added
 
 
 def _words(text: str) -> list[str]:
@@ -278,18 +265,10 @@ def _admitted(path: Path, now: datetime) -> Certificate:
         raise BadCertificate(f"certificate: {error}") from None
 
 
-def _change_state(ctx: click.Context, address: str, allowed: tuple[State, ...], new: State) -> None:
+def _change_state(ctx: click.Context, address: str, new: State) -> None:
     with opened(ctx) as app, app.database.transaction() as session:
         found = store.get(session, address)
-        if found.state not in allowed:
-            raise UsageError(f"{found.address} is {found.state}; nothing was changed")
-        found.state = new
-        if new is State.REMOVED:
-            held = certificates.of(session, found)
-            if held is not None:
-                session.delete(held)
-            session.execute(delete(Invitation).where(Invitation.member_id == found.id))
-        ledger.enter(session, app.clock(), f"member-{new}", member=found.id, by="operator")
+        people.change_state(session, app, OPERATOR, found, new)
         click.echo(f"{found.address} is {new}.")
 
 
@@ -305,6 +284,10 @@ def _describe(session: Session, one: Member) -> dict[str, object]:
         "country": one.country,
         "state": str(one.state),
         "joined_at": one.joined_at,
+        "languages": one.languages.split(),
+        "delivery": str(one.delivery),
+        "none_until": one.none_until,
+        "own_copies": one.own_copies,
         "ticked_off": [letters[entry.list_id] for entry in one.ticked_off],
         "roles": [
             str(entry.role) + (f":{letters[entry.list_id]}" if entry.list_id else "")

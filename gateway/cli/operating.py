@@ -28,11 +28,11 @@ from gateway.store import hold as store_hold
 from gateway.store import ledger as store_ledger
 from gateway.store import outbox
 from gateway.store import posting as store_posting
+from gateway.store.actor import OPERATOR
 from gateway.store.hold import Decision, Hold
 from gateway.store.outbox import Delivery, OutboxEntry
 from gateway.store.posting import Posting
 
-OPERATOR = "operator"
 ENTRY = click.IntRange(1, 2**63 - 1)
 
 
@@ -130,7 +130,7 @@ def queue_retry(ctx: click.Context, ids: tuple[int, ...], parked: bool) -> None:
         chosen = [*ids, *(_parked(session) if parked else ())]
         for entry_id in chosen:
             outbox.retry(session, entry_id, app.clock())
-            store_ledger.enter(session, app.clock(), "retried", entry=entry_id, by=OPERATOR)
+            store_ledger.enter(session, app.clock(), "retried", entry=entry_id, by=OPERATOR.ledger)
     click.echo(f"{len(chosen)} to be tried again.")
 
 
@@ -145,7 +145,7 @@ def queue_drop(ctx: click.Context, ids: tuple[int, ...], reason: str) -> None:
         for entry_id in ids:
             outbox.drop(session, entry_id, reason, app.clock())
             store_ledger.enter(
-                session, app.clock(), "dropped", entry=entry_id, reason=reason, by=OPERATOR
+                session, app.clock(), "dropped", entry=entry_id, reason=reason, by=OPERATOR.ledger
             )
     click.echo(f"{len(ids)} dropped.")
 
@@ -252,7 +252,7 @@ def _read(session: Session, app: App, posting: Posting) -> dict[str, object]:
     """The content of a posting, and the ledger entry that it was read."""
     kept = evidence.unseal(app.vault, posting)
     payload = entity.read(submission.content(kept.source, evidence.KEPT_LIMIT).payload)
-    store_ledger.enter(session, app.clock(), "read", posting=posting.label, by=OPERATOR)
+    store_ledger.enter(session, app.clock(), "read", posting=posting.label, by=OPERATOR.ledger)
     return {
         "subject": kept.fields.subject,
         "subject_signed": kept.fields.subject_signed,

@@ -15,10 +15,12 @@ from gateway import config as settings
 from gateway.app import utc_now
 from gateway.cli.common import (
     EXIT_FAULTS,
+    EXIT_TEMPORARY,
     CommandGroup,
     as_json,
     example,
     opened,
+    opened_with_vault,
     show_json,
     state_of,
 )
@@ -116,6 +118,24 @@ def serve(ctx: click.Context) -> None:
             await server.serve(app, lambda text: click.echo(text))
 
         asyncio.run(run())
+
+
+@main.command()
+@as_json
+@click.pass_context
+@example("environet --state /var/lib/environet upkeep")
+def upkeep(ctx: click.Context, as_json: bool) -> None:
+    """Do now what is due: digests, reminders, warnings. 'serve' does it every minute."""
+    from gateway.upkeep.rounds import TASKS, run_due
+
+    with opened_with_vault(ctx) as app:
+        done = run_due(app)
+    if as_json:
+        show_json(done)
+    else:
+        click.echo("\n".join(f"{name}: {count}" for name, count in done.items()))
+    if len(done) < len(TASKS):
+        ctx.exit(EXIT_TEMPORARY)
 
 
 @main.command(hidden=True)

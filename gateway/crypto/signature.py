@@ -19,12 +19,14 @@ _WEAK_HASHES: Final = frozenset({1, 2, 3})  # RFC 9580 9.5: MD5, SHA-1, RIPEMD-1
 @dataclass(frozen=True, slots=True)
 class Verified:
     """A good signature. fingerprint: of the certificate; key_fingerprint: of the key in it that
-    signed, both upper-case hex. created_at: UTC. hash: number of RFC 9580 9.5."""
+    signed, both upper-case hex. created_at: UTC. hash: number of RFC 9580 9.5. expired: the key
+    has, since."""
 
     fingerprint: str
     key_fingerprint: str
     created_at: datetime
     hash: int
+    expired: bool = False
 
 
 def examine(
@@ -33,6 +35,8 @@ def examine(
     certificates: Iterable[Certificate],
     now: datetime,
     max_future: timedelta,
+    *,
+    expired_too: bool = False,
 ) -> Verified | str:
     """Who of `certificates` made this detached signature over `body`; else why nobody did.
 
@@ -40,7 +44,8 @@ def examine(
     sender what was wrong (no oracle).
 
     Sequoia judges a certificate as of the moment that the signature claims. We judge it as of
-    `now` as well, since the holder of an expired key could backdate.
+    `now` as well, since the holder of an expired key could backdate; with expired_too such a
+    signature is good, and says that it is expired.
     """
     try:
         facts = signature_facts(signature)
@@ -63,9 +68,12 @@ def examine(
     ]
     for certificate, key in signers:
         if _signed(body, signature, certificate, key):
-            fault = _signer_fault(certificate, key, facts.created, now)
+            fault = _signer_fault(certificate, key, facts.created)
+            expired = is_past(certificate.expires_at, now) or is_past(key.expires_at, now)
+            if expired and not fault and not expired_too:
+                fault = "signer's key has expired"
             return fault or Verified(
-                certificate.fingerprint, key.fingerprint, facts.created, facts.hash
+                certificate.fingerprint, key.fingerprint, facts.created, facts.hash, expired
             )
     return "signature is not good" if signers else "signature is by a key that is not known"
 
@@ -85,13 +93,9 @@ def _signed(data: bytes, signature: bytes, certificate: Certificate, key: Key) -
     return [each.signing_key.upper() for each in result.valid_sigs] == [key.fingerprint]
 
 
-def _signer_fault(
-    certificate: Certificate, key: Key, created: datetime, now: datetime
-) -> str | None:
+def _signer_fault(certificate: Certificate, key: Key, created: datetime) -> str | None:
     if certificate.revoked or key.revoked:
         return "signer's key is revoked"
-    if is_past(certificate.expires_at, now) or is_past(key.expires_at, now):
-        return "signer's key has expired"
     if created < max(certificate.created_at, key.created_at):
         return "signature is older than its key"
     return None if key.signs else "signer's key is not for signing"

@@ -18,7 +18,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import isawaitable, iscoroutinefunction
 from pathlib import Path
 from typing import Literal, Protocol
@@ -32,6 +32,10 @@ _NOT_SHOWN = bytes(set(range(256)) - set(range(32, 127)))
 State = Literal["sent", "deferred", "refused"]
 
 
+def always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """One subscriber's mail, ready for the wire.
@@ -41,6 +45,8 @@ class Copy:
     the last part ending with CRLF, and no line starting with ".", so that nothing needs
     dot-stuffing (RFC 5321 4.5.2); large parts may be shared by many copies and are not copied.
     size: bytes of all parts. token: of the posting or notice, never used for another one.
+    wanted: asked again until its content goes out; once it says no, the copy is left out without an
+    outcome.
     """
 
     id: int
@@ -49,6 +55,7 @@ class Copy:
     parts: tuple[bytes, ...]
     size: int
     token: str = ""
+    wanted: Callable[[], bool] = field(default=always, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.parts or not self.parts[-1].endswith(b"\r\n"):
@@ -78,15 +85,12 @@ Copies = AsyncIterable[Copy] | Iterable[Copy]
 Live = Callable[[], bool]
 
 
-def always() -> bool:
-    return True
-
-
 class Handoff(Protocol):
     """A way out for finished copies; belongs to one event loop."""
 
     async def deliver(self, copies: Copies, record: Record, live: Live = always) -> None:
-        """Hand off every copy and give each exactly one outcome to `record`, in groups.
+        """Hand off every copy that is wanted and give each exactly one outcome to `record`, in
+        groups.
 
         live: asked before each copy is begun; once it says no, the rest is left alone.
         Returns when all are recorded. Raises what `record` or `copies` raised; copies without
@@ -174,7 +178,18 @@ class Supply:
         self._feeder = asyncio.create_task(self._feed())
 
     async def take(self) -> Copy | None:
-        """The next copy, waiting for it; None when there are no more."""
+        """The next copy that is wanted, waiting for it; None when there are no more."""
+        while (copy := await self._next()) is not None and not copy.wanted():
+            pass
+        return self._unless_over(copy)
+
+    def ready(self) -> Copy | None:
+        """The next copy that is wanted, if it is at hand already."""
+        while (copy := self._at_hand()) is not None and not copy.wanted():
+            pass
+        return self._unless_over(copy)
+
+    async def _next(self) -> Copy | None:
         copy = await self._queue.get()
         if copy is None:
             self._queue.put_nowait(None)  # for the next lane, behind what was given back
@@ -182,10 +197,9 @@ class Supply:
             if copy is None:
                 self._queue.put_nowait(None)
         self._room.release()
-        return self._unless_over(copy)
+        return copy
 
-    def ready(self) -> Copy | None:
-        """The next copy if it is at hand already."""
+    def _at_hand(self) -> Copy | None:
         if self._queue.empty():
             return None
         copy = self._queue.get_nowait()
@@ -193,7 +207,7 @@ class Supply:
             self._queue.put_nowait(None)
             return None
         self._room.release()
-        return self._unless_over(copy)
+        return copy
 
     def _unless_over(self, copy: Copy | None) -> Copy | None:
         if copy is None or self._live():

@@ -74,7 +74,13 @@ def text_part(text: str) -> bytes:
     part.set_content(text, cte="quoted-printable")
     del part["MIME-Version"]
     # The last line keeps its own end: programs that show parts one after another don't join lines.
-    return part.as_bytes().rstrip(b"\r\n") + b"\r\n"
+    return undotted(part.as_bytes().rstrip(b"\r\n") + b"\r\n")
+
+
+def undotted(quoted_printable: bytes) -> bytes:
+    """The same with no line that begins with a dot: what is not encrypted needs no dot-stuffing
+    then (RFC 5321 4.5.2)."""
+    return quoted_printable.replace(b"\r\n.", b"\r\n=2E")
 
 
 def attachment(name: str, data: bytes) -> bytes:

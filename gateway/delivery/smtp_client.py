@@ -25,6 +25,10 @@ from gateway.delivery.smtp_wire import Timeouts, Wire, open_wire
 PATIENCE = 3  # so many connections in a row that carried no copy, and a lane gives up
 
 
+class _CalledBack(Exception):
+    """A copy is not wanted any more, and the server waits for its content."""
+
+
 class SmtpHandoff:
     """The configured mail server; connections stay open between deliveries for a while."""
 
@@ -104,6 +108,11 @@ class _Lane:
             try:
                 await self._converse(wire)
                 self._server.keep(wire)
+            except _CalledBack:
+                # RFC 5321 4.1.1.4: only the end of the connection takes back a DATA.
+                wire.abort()
+                failures = 0
+                self._copy = await self._supply.take()
             except Lost as lost:
                 failures = 0 if wire.served else failures + 1
                 if self._copy is first and not kept:
@@ -134,6 +143,8 @@ class _Lane:
             following: Copy | None = None
             outcome = await wire.agree(copy)
             if outcome is None:
+                if not copy.wanted():
+                    raise _CalledBack
                 # Without pipelining the next copy waits: another lane may be free for it.
                 following = self._supply.ready() if wire.pipelining else None
                 announced = following is not None and wire.objection(following) is None

@@ -229,7 +229,7 @@ class Worker:
             notice = session.get_one(Notice, lease.notice_id)
             member = session.get_one(Member, lease.entries[0].member_id)
             key = mailing_list.own_key(session, Purpose.COMMAND)
-            return notice_letter(self._app, notice, member, key, now), key.certificate
+            return notice_letter(session, self._app, notice, member, key, now), key.certificate
         on = session.get_one(MailingList, lease.list_id)
         kept = self._signed
         if kept is None or kept.lease != (lease.posting_id, on.id) or now - kept.at > LETTER_AGE:

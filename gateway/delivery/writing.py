@@ -17,12 +17,13 @@ from gateway.delivery.letter import (
     letter,
     mailbox,
     text_part,
+    undotted,
 )
 from gateway.message import entity, submission
 from gateway.message.entity import crlf
 from gateway.message.protected import Fields, content_only
 from gateway.message.submission import Content
-from gateway.message.thread import own_subject, plain
+from gateway.message.thread import MOST_SUBJECT, own_subject, plain
 from gateway.posting import evidence
 from gateway.posting.evidence import Kept
 from gateway.resources import mail_templates
@@ -85,24 +86,46 @@ def posting_letter(
 
 
 def notice_letter(
-    app: App, notice: Notice, member: Member, key: GatewayKey, now: datetime
+    session: Session, app: App, notice: Notice, member: Member, key: GatewayKey, now: datetime
 ) -> Letter:
     """A notice of the gateway's own, signed by the command address's key."""
-    text = app.vault.open(f"notice/{notice.token}/body", notice.body).decode()
-    first, _, body = text.partition("\n\n")
-    subject = first.removeprefix("Subject: ")
+    body = entity.read(app.vault.open(f"notice/{notice.token}/body", notice.body))
+    sender, answered = body.field("from"), body.field("in-reply-to")
     own: list[Field] = [
-        ("From", mailbox(app.config.name, key.address)),
+        ("From", mailbox(app.config.name, sender)),
         ("To", member.address),
         ("Date", date(now)),
         ("Message-ID", f"<{notice.token}@{app.config.domain}>"),
-        # RFC 3834 5.1
-        ("Auto-Submitted", "auto-replied"),
+        # RFC 3834 5.1 and 3.1.5
+        ("Auto-Submitted", "auto-replied" if answered else "auto-generated"),
+        *([("In-Reply-To", answered)] if answered else []),
     ]
-    outer = [*own, ("Subject", f"[{app.config.name}] ..."), autocrypt(key.address, key.certificate)]
-    protected = [*own, ("Subject", f"[{app.config.name}] {subject}")]
+    outer = [*own, ("Subject", f"[{app.config.name}] ..."), autocrypt(sender, key.certificate)]
+    protected = [*own, ("Subject", f"[{app.config.name}] {body.field('subject')}")]
+    parts = (
+        [undotted(content_only(body))]
+        if not body.is_multipart
+        else [undotted(content_only(one)) for one in body.parts()]
+    )
+    for posting_id in map(int, notice.enclosed.split()):
+        parts += _enclosed(app, session.get_one(Posting, posting_id))
     sign = partial(app.keyring.sign, fingerprint=key.fingerprint)
-    return letter(notice.token, outer, protected, [text_part(body)], sign)
+    return letter(notice.token, outer, protected, parts, sign)
+
+
+def _enclosed(app: App, posting: Posting) -> list[bytes]:
+    """A posting inside a notice: its attestation, its content, and the signed original."""
+    if posting.withdrawn_at is not None:
+        return []
+    kept = evidence.unseal(app.vault, posting)
+    opened = submission.content(kept.source, evidence.KEPT_LIMIT)
+    subject = plain(kept.fields.subject)[:MOST_SUBJECT] or "(no subject)"
+    original = _original(posting, kept, opened, app.config.policy.evidence_bytes)
+    parts = [
+        text_part(_attestation(app, posting, kept.fields, subject, original is not None)),
+        crlf(content_only(entity.read(opened.payload))),
+    ]
+    return parts if original is None else [*parts, attachment(*original)]
 
 
 def _original(posting: Posting, kept: Kept, opened: Content, most: int) -> tuple[str, bytes] | None:

@@ -172,12 +172,15 @@ def text(part: Entity, most: int | None = None) -> str:
     return data.decode(_known(part.charset), "replace")
 
 
+def first_text(payload: bytes) -> str:
+    """The beginning of the first text part, 64 KiB as transferred; "" where there is none."""
+    part = next(filter(is_text, leaves(entity.read(payload))), None)
+    return "" if part is None else text(part, _FIRST_BYTES)
+
+
 def first_lines(payload: bytes, count: int = 2, width: int = 200) -> str:
     """The first written lines of the first text part, where a marking may stand."""
-    part = next(filter(is_text, leaves(entity.read(payload))), None)
-    if part is None:
-        return ""
-    written = (line.strip() for line in text(part, _FIRST_BYTES)[:10_000].splitlines())
+    written = (line.strip() for line in first_text(payload)[:10_000].splitlines())
     # A quotation's marking is that of the posting quoted.
     lines = [line[:width] for line in written if line and not line.startswith(">")]
     return "\n".join(lines[:count])

@@ -1,10 +1,11 @@
-"""Which address is what: lists by name and letter, bounce addresses, our own Message-IDs."""
+"""Which address is what: lists by name and letter, services, bounces, our own Message-IDs."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
@@ -16,14 +17,31 @@ from gateway.store import mailing_list
 from gateway.store.mailing_list import MailingList
 
 UNKNOWN = Reply(550, "5.1.1", "There is no such address here")
+SERVICE = 0
+"""Stands among the ids of lists for the addresses that the gateway itself answers at."""
+
+
+class Service(StrEnum):
+    """Local parts at which no list but the gateway itself takes mail."""
+
+    COMMANDS = "gateway"
+    APPLICATIONS = "register"
 
 
 def recipient(app: App, address: str) -> Reply | None:
     """None where mail for the address is taken; else what a door answers to RCPT."""
     if bounced_entry(app, address) is not None:
         return None
+    if service(app, address) is not None:
+        return None
     with app.database.reading() as session:
         return UNKNOWN if open_list(session, app, address) is None else None
+
+
+def service(app: App, address: str) -> Service | None:
+    """The service that an address names."""
+    local, _, domain = (normalise(address) or "").rpartition("@")
+    return Service(local) if domain == app.config.domain and local in set(Service) else None
 
 
 def open_list(session: Session, app: App, address: str) -> MailingList | None:
@@ -34,8 +52,9 @@ def open_list(session: Session, app: App, address: str) -> MailingList | None:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Ids of the lists that a mail is for by what its carrier can't change. signed: by headers and
-    intended recipients under the signature; encrypted: by the keys that it is encrypted to."""
+    """Ids of the lists (and SERVICE) that a mail is for by what its carrier can't change. signed:
+    by headers and intended recipients under the signature; encrypted: by the keys that it is
+    encrypted to."""
 
     signed: frozenset[int]
     encrypted: frozenset[int]
@@ -55,10 +74,13 @@ def named_lists(
     encrypted_to: Iterable[str],
 ) -> Named:
     keys = mailing_list.by_key(session)
-    found = (_list_of(session, app, one) for one in (protected.recipients if protected else ()))
+    addressed = protected.recipients if protected else ()
+    found = [_list_of(session, app, one) for one in addressed]
     signed = {one.id for one in found if one is not None}
-    signed.update(keys[one] for one in intended if one in keys)
-    encrypted = {keys[one] for one in encrypted_to if one in keys}
+    if any(service(app, one) for one in addressed):
+        signed.add(SERVICE)
+    signed.update(one for name in intended for one in keys.get(name, ()))
+    encrypted = {one for name in encrypted_to for one in keys.get(name, ())}
     return Named(frozenset(signed), frozenset(encrypted))
 
 

@@ -1,4 +1,4 @@
-"""The one way of a mail: open, judge, keep all that follows in one transaction, then answer."""
+"""A mail on a list: judged by the policy, and kept with all that follows from it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import logging
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.app import App
 from gateway.errors import Malformed, Reply
-from gateway.message import entity, marking, submission, thread
+from gateway.message import entity, form, marking, submission, thread
 from gateway.message.entity import Entity
 from gateway.message.envelope import Envelope
 from gateway.message.protected import Fields
 from gateway.posting import directory, evidence, notice
 from gateway.posting.author import Author, identify
 from gateway.posting.evidence import Sealed
+from gateway.posting.moderators import moderates
 from gateway.posting.opening import Opening, inflation_limit, open_mail, payload_limit
 from gateway.posting.policy import Action, Facts, Rule, decide
 from gateway.store import hold, ledger, mailing_list, outbox, posting
-from gateway.store.mailing_list import MailingList, Moderation
+from gateway.store.mailing_list import Audience, MailingList, Moderation
 from gateway.store.member import Member, State
-from gateway.store.posting import Placement, Posting, PostingList
+from gateway.store.posting import Placement, Posting, PostingList, Standing
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,10 @@ ACCEPTED = Reply(250, "2.0.0", "Accepted")
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A mail, and what is the same of it on each list. author None: nobody that we know."""
+    """A mail, and what is the same of it on each list. mail: None where it can't be read. author:
+    None where it is nobody that we know."""
 
+    mail: Entity | None = None
     malformed: bool = False
     robot: bool = False
     from_a_list: bool = False
@@ -41,45 +43,15 @@ class Judged:
     author: Author | None = None
     marking: marking.Found | None = None
     sealed: Sealed | None = None
+    urgent: bool = False
 
 
 @dataclass(slots=True)
 class Settled:
     """Gathered while a mail's lists are judged in turn."""
 
-    replies: dict[int, Reply] = field(default_factory=dict)
     refused: list[tuple[MailingList, Rule]] = field(default_factory=list)
     placed: bool = False
-
-
-def submit(app: App, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:
-    """Judge a mail and keep what it leads to. One reply a recipient, in their order.
-
-    limit: bytes that anything in the mail may inflate to. None where that is less than the settings
-    allow and the mail needs more: nothing was kept then, and it is to be submitted with more.
-    Returns after the commit. Raises Unavailable where the fault is ours: then nothing was kept, and
-    the sender's server tries again.
-    """
-    judged = _judge(app, envelope, limit)
-    if judged is None:
-        return None
-    try:
-        return _keep_all(app, envelope, judged)
-    except IntegrityError:
-        # The same mail was submitted twice at once, and the other one was first. Now it is known.
-        return _keep_all(app, envelope, judged)
-
-
-def _keep_all(app: App, envelope: Envelope, judged: Judged) -> tuple[Reply, ...]:
-    settled = Settled()
-    with app.database.transaction() as session:
-        lists = [directory.open_list(session, app, one) for one in envelope.recipients]
-        for one in lists:
-            if one is not None and one.id not in settled.replies:
-                settled.replies[one.id] = _settle(session, app, judged, one, settled)
-        _tell_of_refusals(session, app, judged, settled)
-    other = ACCEPTED if judged.robot else directory.UNKNOWN
-    return tuple(other if one is None else settled.replies[one.id] for one in lists)
 
 
 def is_robot(envelope: Envelope, mail: Entity, domain: str) -> bool:
@@ -93,12 +65,16 @@ def is_robot(envelope: Envelope, mail: Entity, domain: str) -> bool:
     )
 
 
-def _judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
-    """All that costs time, outside any transaction: gpg, hashing, sealing. None: see `submit`."""
+def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
+    """All that costs time, outside any transaction: gpg, hashing, sealing.
+
+    limit: bytes that anything in the mail may inflate to. None where that is less than the settings
+    allow and the mail needs more.
+    """
     try:
         mail = entity.read(envelope.data)
         if is_robot(envelope, mail, app.config.domain):
-            return Judged(robot=True)
+            return Judged(mail, robot=True)
         from_a_list = "list-id" in mail.fields
         opening = open_mail(mail, app.keyring.unwrap, limit)
     except Malformed as error:
@@ -108,14 +84,16 @@ def _judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         return None
     if opening.content is None or opening.source is None:
         log.info("mail not opened: %s", opening.fault)
-        return Judged(from_a_list=from_a_list, opening=opening)
+        return Judged(mail, from_a_list=from_a_list, opening=opening)
     with app.database.reading() as session:
         max_future = timedelta(minutes=app.config.policy.future_minutes)
         author = identify(session, opening.content, app.clock(), max_future)
     if author is None:
-        return Judged(from_a_list=from_a_list, opening=opening)
+        return Judged(mail, from_a_list=from_a_list, opening=opening)
     first_lines = submission.first_lines(opening.content.payload)
+    block = form.of_mail(submission.first_text(opening.content.payload))
     return Judged(
+        mail,
         from_a_list=from_a_list,
         opening=opening,
         author=author,
@@ -123,12 +101,11 @@ def _judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         sealed=evidence.seal(
             app.vault, opening.source, opening.fields, opening.protected, author.certificate
         ),
+        urgent=block.get("urgency", "").lower() == "immediate",
     )
 
 
-def _settle(
-    session: Session, app: App, judged: Judged, one: MailingList, settled: Settled
-) -> Reply:
+def settle(session: Session, app: App, judged: Judged, one: MailingList, settled: Settled) -> Reply:
     """Decide for one list and write down what follows from it. Returns the door's reply."""
     now = app.clock()
     earlier = _seen_before(session, app, judged)
@@ -171,13 +148,18 @@ def gather(
         or author is None
         or judged.marking is None
         or writer is None
-        or writer.state is not State.ACTIVE
-        or not mailing_list.may_post(session, one, writer.id)
+        or not _heard(session, one, writer, author)
     ):
         return basic
     named = directory.named_lists(
         session, app, opening.protected, author.intended, opening.encrypted_to
     )
+    answered = _answered(session, app, opening, author, one)
+    # A cross-posting has the marking that it was kept with, whatever its thread on the next list.
+    marked = (
+        marking.of_label(earlier.marking) if earlier
+        else _carried(session, judged.marking, answered)
+    )  # fmt: skip
     addressed = opening.protected.recipients if opening.protected else ()
     return replace(
         basic,
@@ -192,14 +174,32 @@ def gather(
         seen_elsewhere=earlier is not None,
         red=judged.marking.marking is marking.Marking.RED and not judged.marking.malformed,
         malformed_marking=judged.marking.malformed,
+        laxer_than_thread=answered is not None
+        and marked < thread_marking(session, answered.thread_id),
         signature_age=now - author.signed_at,
         signature_window=one.signature_window(policy.signature_days),
         over_rate=earlier is None
         and posting.count_since(session, writer.id, now - timedelta(hours=1))
         >= policy.postings_an_hour,
+        announcement_only=one.moderation is Moderation.ANNOUNCEMENT
+        and not moderates(session, writer, one),
+        urgent_and_trusted=judged.urgent and mailing_list.is_trusted(session, one.id, writer.id),
         list_moderated=one.moderation is Moderation.ALL,
         author_moderated=one.moderation is Moderation.NEW
+        and not mailing_list.is_trusted(session, one.id, writer.id)
         and not posting.has_accepted(session, writer.id, one.id, policy.new_member_postings),
+    )
+
+
+def _heard(session: Session, one: MailingList, writer: Member, author: Author) -> bool:
+    """Whether a list or desk takes mail from a member at all. The gateway's own desks hear whoever
+    lost the use of the lists: they may need to say why."""
+    if one.audience in (Audience.ADMINISTRATORS, Audience.SUPPORT):
+        return writer.state in (State.ACTIVE, State.SUSPENDED)
+    return (
+        author.standing is Standing.ACTIVE
+        and writer.state is State.ACTIVE
+        and mailing_list.may_post(session, one.parent or one, writer.id)
     )
 
 
@@ -227,19 +227,37 @@ def place(
     if held:
         waiting = hold.place(session, kept, one.id, rule.name, now)
         ledger.enter(session, now, "held", hold=waiting.label, **detail)
-        notice.held(session, app, kept, waiting)
+        notice.held(session, app, waiting)
+        notice.to_decide(session, app, waiting)
         return
-    copies = outbox.queue_posting(session, kept.id, one, now)
+    copies = distribute(session, kept, one, now)
     ledger.enter(session, now, "accepted", copies=copies, **detail)
+    if rule.shown:
+        notice.shown_after(session, app, kept, one)
+
+
+def distribute(session: Session, kept: Posting, one: MailingList, now: datetime) -> int:
+    """Queue a posting for everybody in the list's audience, at once or when a moderator has
+    approved it. How many copies."""
+    # Its readers at the time are those who may know of it, so it is in no digest.
+    strict = kept.marking == marking.Marking.AMBER_STRICT.label
+    return outbox.queue_posting(session, kept, one, now, at_once=strict or kept.urgent)
+
+
+def thread_marking(session: Session, thread_id: int, before: int | None = None) -> marking.Marking:
+    """The strictest marking in a thread, which the whole of it carries. before: see
+    `posting.labels_in_thread`."""
+    labels = posting.labels_in_thread(session, thread_id, before)
+    return max(map(marking.of_label, labels), default=marking.Marking.CLEAR)
 
 
 def _seen_before(session: Session, app: App, judged: Judged) -> Posting | None:
     if judged.author is None or judged.opening is None:
         return None
-    return posting.seen(session, _hashes(app, judged.author, judged.opening.protected))
+    return posting.seen(session, identities(app, judged.author, judged.opening.protected))
 
 
-def _hashes(app: App, author: Author, protected: Fields | None) -> list[str]:
+def identities(app: App, author: Author, protected: Fields | None) -> list[str]:
     """What a submission is known again by: the act of signing it, or the same content under the
     same signed Message-ID, as a program makes that signs anew for each try.
 
@@ -258,15 +276,34 @@ def _thread_hash(app: App, member_id: int, message_id: str) -> str:
     return app.vault.keyed_hash("message-id", f"{member_id} {message_id}")
 
 
+def _answered(
+    session: Session, app: App, opening: Opening, author: Author, one: MailingList
+) -> Posting | None:
+    """The posting on a list that a mail answers."""
+    ids = opening.fields.answered
+    if not ids:
+        return None
+    own = directory.tokens(app, ids)
+    foreign = [_thread_hash(app, author.member_id, answered) for answered in ids]
+    return posting.parent(session, own, foreign, [one.id])
+
+
+def _carried(
+    session: Session, found: marking.Found, answered: Posting | None
+) -> marking.Marking:
+    """What a mail is marked as: its own label, or where it has none, its thread's."""
+    if found.stated or answered is None:
+        return found.marking
+    return max(found.marking, thread_marking(session, answered.thread_id))
+
+
 def _keep(session: Session, app: App, judged: Judged, one: MailingList, now: datetime) -> Posting:
     """The posting, its thread and what it will be known again by; not yet on a list."""
     opening, author, sealed = judged.opening, judged.author, judged.sealed
     if opening is None or author is None or sealed is None or judged.marking is None:
         raise AssertionError("kept a mail without a verified author")
     fields = opening.fields
-    own = directory.tokens(app, fields.answered)
-    foreign = [_thread_hash(app, author.member_id, answered) for answered in fields.answered]
-    answered = posting.parent(session, own, foreign, [one.id])
+    answered = _answered(session, app, opening, author, one)
     kept = Posting(
         token=sealed.token,
         author_id=author.member_id,
@@ -276,21 +313,23 @@ def _keep(session: Session, app: App, judged: Judged, one: MailingList, now: dat
         received_at=now,
         signed_at=author.signed_at,
         key_fingerprint=author.fingerprint,
-        marking=judged.marking.marking.label,
+        marking=_carried(session, judged.marking, answered).label,
+        urgent=judged.urgent,
+        standing=author.standing,
         submission=sealed.submission,
         details=sealed.details,
         certificate=sealed.certificate,
     )  # fmt: skip
     session.add(kept)
     session.flush()
-    hashes = _hashes(app, author, opening.protected)
+    hashes = identities(app, author, opening.protected)
     if fields.message_id:
         hashes.append(_thread_hash(app, author.member_id, fields.message_id))
     posting.remember(session, kept, hashes)
     return kept
 
 
-def _tell_of_refusals(session: Session, app: App, judged: Judged, settled: Settled) -> None:
+def tell_of_refusals(session: Session, app: App, judged: Judged, settled: Settled) -> None:
     """SMTP has one reply for all recipients: where some lists took a mail and some did not, the
     author learns of the latter by mail. Not where nothing was placed anew: else who has one mail of
     theirs could fill their mailbox with it."""

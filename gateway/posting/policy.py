@@ -44,26 +44,34 @@ class Facts:
     named_for_this_list: bool = False
     red: bool = False
     malformed_marking: bool = False
+    laxer_than_thread: bool = False
     signature_age: timedelta = timedelta()
     signature_window: timedelta = timedelta()
     over_rate: bool = False
+    announcement_only: bool = False
+    urgent_and_trusted: bool = False
     list_moderated: bool = False
     author_moderated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """reply: what the door answers; only for REFUSE."""
+    """reply: what the door answers; only for REFUSE. shown: moderators are shown what it accepts."""
 
     name: str
     applies: Callable[[Facts], bool]
     action: Action
     reply: Reply | None = None
+    shown: bool = False
 
 
 # One text for whatever was wrong: a stranger who sends captured or altered mail must not learn from
 # the answer whether it could be decrypted, or whose signature failed and how.
 NO_SIGNATURE = Reply(550, "5.7.1", "No good signature of an active member over the whole mail")
+NOT_READ = Reply(550, "5.6.0", "The header of this mail can't be read")
+ENCRYPTION_NEEDED = Reply(
+    523, "5.7.10", "Encryption needed: encrypt the whole mail to the key of this address"
+)
 
 POLICY = (
     Rule("robot", lambda f: f.robot, Action.DISCARD),
@@ -71,7 +79,7 @@ POLICY = (
         "malformed",
         lambda f: f.malformed,
         Action.REFUSE,
-        Reply(550, "5.6.0", "The header of this mail can't be read"),
+        NOT_READ,
     ),
     # A member's mail that came by way of a list of their agency's is the member's all the same.
     Rule("from-a-list", lambda f: f.from_a_list and not f.author_known, Action.DISCARD),
@@ -79,7 +87,7 @@ POLICY = (
         "not-encrypted",
         lambda f: not f.encrypted and not f.signed_only_allowed,
         Action.REFUSE,
-        Reply(523, "5.7.10", "Encryption needed: encrypt the whole mail to this list's key"),
+        ENCRYPTION_NEEDED,
     ),
     Rule("no-good-signature", lambda f: not f.author_known, Action.REFUSE, NO_SIGNATURE),
     Rule(
@@ -107,10 +115,24 @@ POLICY = (
         Action.REFUSE,
         Reply(550, "5.7.1", "TLP:RED is for its named readers alone and never goes to a list"),
     ),
+    Rule(
+        "announcement-only",
+        lambda f: f.announcement_only,
+        Action.REFUSE,
+        Reply(550, "5.7.1", "Only its moderators write to this list"),
+    ),
     Rule("malformed-marking", lambda f: f.malformed_marking, Action.HOLD),
+    Rule("laxer-than-thread", lambda f: f.laxer_than_thread, Action.HOLD),
     Rule("signed-for-others", lambda f: f.names_strangers_only, Action.HOLD),
     Rule("signature-age", lambda f: f.signature_age > f.signature_window, Action.HOLD),
     Rule("rate", lambda f: f.over_rate, Action.HOLD),
+    # It can't wait for a moderator.
+    Rule(
+        "urgent",
+        lambda f: f.urgent_and_trusted and (f.list_moderated or f.author_moderated),
+        Action.ACCEPT,
+        shown=True,
+    ),
     Rule("moderated-list", lambda f: f.list_moderated, Action.HOLD),
     Rule("new-member", lambda f: f.author_moderated, Action.HOLD),
     Rule("accept", lambda f: True, Action.ACCEPT),

@@ -1,0 +1,133 @@
+"""A mail to the address for commands: who may command, and that nothing is run twice."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from gateway.app import App
+from gateway.command import answering, confirming
+from gateway.command.context import Context
+from gateway.command.running import run, steps_of
+from gateway.command.table import for_member
+from gateway.errors import Reply
+from gateway.message import entity, keydata
+from gateway.notices.language import language
+from gateway.posting import directory, pipeline
+from gateway.posting.author import Author
+from gateway.posting.directory import Service
+from gateway.posting.opening import Opening
+from gateway.posting.pipeline import ACCEPTED, Judged
+from gateway.posting.policy import ENCRYPTION_NEEDED, NO_SIGNATURE, NOT_READ
+from gateway.store import command_mail, ledger, mailing_list
+from gateway.store.member import Member, State
+from gateway.store.posting import Standing
+
+log = logging.getLogger(__name__)
+
+NOT_FOR_COMMANDS = Reply(550, "5.7.1", "This mail was signed for or encrypted to another address")
+TOO_OLD = Reply(550, "5.7.1", "Signed too long ago; write the commands in a new mail")
+TOO_MANY = Reply(450, "4.7.1", "Too many mails with commands within an hour; try again later")
+
+
+def receive(session: Session, app: App, judged: Judged) -> Reply:
+    """Run the commands of a mail and queue the answer, in the caller's transaction."""
+    if judged.robot:
+        return ACCEPTED
+    refusal = _refusal(session, app, judged)
+    author, opening = judged.author, judged.opening
+    if refusal is not None or author is None or opening is None or opening.content is None:
+        rule, reply = refusal or ("no-good-signature", NO_SIGNATURE)
+        member_id = author.member_id if author else None
+        log.info("commands: refused by rule %s, member %s", rule, member_id)
+        ledger.enter(
+            session, app.clock(), "refused", list=Service.COMMANDS, rule=rule, member=member_id
+        )
+        return reply
+    hashes = pipeline.identities(app, author, opening.protected)
+    if command_mail.is_known(session, hashes):
+        # The sender's server did not hear our first answer; or somebody plays it again.
+        log.info("commands: known already, member %s", author.member_id)
+        return ACCEPTED
+    now = app.clock()
+    if command_mail.count_since(session, author.member_id, now - timedelta(hours=1)) >= (
+        app.config.policy.commands_an_hour
+    ):
+        return TOO_MANY
+    command_mail.remember(session, hashes, author.member_id, now)
+    context = _context(session, app, judged, opening, author)
+    steps = steps_of(context, opening.content.payload, _signed_subject(opening))
+    results, waiting = run(context, steps)
+    if waiting:
+        results.append(confirming.ask(context, waiting))
+    ledger.enter(
+        session, now, "commands", member=author.member_id, key=author.fingerprint,
+        count=len(results),
+    )  # fmt: skip
+    answering.answer(context, results, opening.fields.message_id)
+    return ACCEPTED
+
+
+def _refusal(session: Session, app: App, judged: Judged) -> tuple[str, Reply] | None:
+    """(rule, reply) where the mail's commands may not be run at all."""
+    opening, author, policy = judged.opening, judged.author, app.config.policy
+    if judged.malformed or opening is None:
+        return "malformed", NOT_READ
+    if not opening.encrypted and not policy.signed_commands:
+        return "not-encrypted", ENCRYPTION_NEEDED
+    member = session.get(Member, author.member_id) if author else None
+    if (
+        author is None
+        or member is None
+        or member.state is not State.ACTIVE
+        or author.standing is not Standing.ACTIVE
+    ):
+        return "no-good-signature", NO_SIGNATURE
+    if _is_for_another(session, app, opening, author):
+        return "for-another-list", NOT_FOR_COMMANDS
+    if app.clock() - author.signed_at > timedelta(hours=policy.command_hours):
+        return "signature-age", TOO_OLD
+    return None
+
+
+def _is_for_another(session: Session, app: App, opening: Opening, author: Author) -> bool:
+    """Whether what its carrier can't change names somebody else: then it is no mail of commands,
+    whatever its text looks like."""
+    ours = mailing_list.service_key_ids(session)
+    if opening.encrypted and not ours & set(opening.encrypted_to):
+        return True
+    if author.intended and not ours & set(author.intended):
+        return True
+    addressed = opening.protected.recipients if opening.protected else ()
+    return bool(addressed) and not _names_commands(app, addressed)
+
+
+def _names_commands(app: App, addressed: tuple[str, ...]) -> bool:
+    return any(directory.service(app, one) is Service.COMMANDS for one in addressed)
+
+
+def _context(
+    session: Session, app: App, judged: Judged, opening: Opening, author: Author
+) -> Context:
+    member = session.get_one(Member, author.member_id)
+    addressed = opening.protected.recipients if opening.protected else ()
+    payload = entity.read(opening.content.payload) if opening.content else None
+    return Context(
+        session=session,
+        app=app,
+        member=member,
+        author=author,
+        judged=judged,
+        language=language(member.language),
+        now=app.clock(),
+        certificates=keydata.offered(judged.mail, payload) if judged.mail else (),
+        commands=for_member(member),
+        bound=bool(author.intended) or _names_commands(app, addressed),
+    )
+
+
+def _signed_subject(opening: Opening) -> str:
+    """A subject that is not signed may be anybody's who carried the mail: it commands nothing."""
+    return opening.fields.subject if opening.fields.subject_signed else ""

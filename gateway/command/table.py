@@ -1,0 +1,20 @@
+"""Every command, in the order in which the help shows them.
+
+The help, docs/mail-commands.md and the tests are made from this table.
+"""
+
+from __future__ import annotations
+
+from gateway.command import asking, confirming, profile
+from gateway.command.context import Command
+from gateway.store.member import Member
+
+COMMANDS: tuple[Command, ...] = (
+    *asking.COMMANDS,
+    *confirming.COMMANDS,
+    *profile.COMMANDS,
+)
+
+
+def for_member(member: Member) -> tuple[Command, ...]:
+    return tuple(one for one in COMMANDS if one.is_for(member))

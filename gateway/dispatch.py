@@ -1,0 +1,69 @@
+"""The one way of a mail: opened once, judged once, kept in one transaction, and then answered."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from gateway.app import App
+from gateway.command import applying, receiving
+from gateway.errors import Reply
+from gateway.message.envelope import Envelope
+from gateway.posting import directory, pipeline
+from gateway.posting.directory import Service
+from gateway.posting.pipeline import ACCEPTED, Judged, Settled
+from gateway.store.mailing_list import MailingList
+
+
+def submit(app: App, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:
+    """Judge a mail and keep what it leads to. One reply a recipient, in their order.
+
+    limit: bytes that anything in the mail may inflate to. None where that is less than the settings
+    allow and the mail needs more: nothing was kept then, and it is to be submitted with more.
+    Returns after the commit. Raises Unavailable where the fault is ours: then nothing was kept, and
+    the sender's server tries again.
+    """
+    judged = pipeline.judge(app, envelope, limit)
+    if judged is None:
+        return None
+    try:
+        return _keep_all(app, envelope, judged)
+    except IntegrityError:
+        # The same mail was submitted twice at once, and the other one was first. Now it is known.
+        return _keep_all(app, envelope, judged)
+
+
+def _keep_all(app: App, envelope: Envelope, judged: Judged) -> tuple[Reply, ...]:
+    settled = Settled()
+    replies: dict[object, Reply] = {}
+    with app.database.transaction() as session:
+        named = [_destination(session, app, one) for one in envelope.recipients]
+        for one in named:
+            key = one.id if isinstance(one, MailingList) else one
+            if key not in replies:
+                replies[key] = _taken(session, app, judged, one, settled)
+        pipeline.tell_of_refusals(session, app, judged, settled)
+    return tuple(replies[one.id if isinstance(one, MailingList) else one] for one in named)
+
+
+def _destination(session: Session, app: App, address: str) -> MailingList | Service | None:
+    return directory.service(app, address) or directory.open_list(session, app, address)
+
+
+def _taken(
+    session: Session,
+    app: App,
+    judged: Judged,
+    destination: MailingList | Service | None,
+    settled: Settled,
+) -> Reply:
+    """What a destination makes of the mail: the door's reply."""
+    match destination:
+        case MailingList():
+            return pipeline.settle(session, app, judged, destination, settled)
+        case Service.COMMANDS:
+            return receiving.receive(session, app, judged)
+        case Service.APPLICATIONS:
+            return applying.receive(session, app, judged)
+        case _:
+            return ACCEPTED if judged.robot else directory.UNKNOWN

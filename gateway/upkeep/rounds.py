@@ -1,0 +1,38 @@
+"""One round of all that falls due; `serve` makes one every minute or so, on any number of machines."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from gateway.app import App
+from gateway.errors import GatewayError, trace
+from gateway.upkeep import applications, digests, expiry, holds, own_keys, requests
+
+log = logging.getLogger(__name__)
+
+TASKS: tuple[tuple[str, Callable[[App], int]], ...] = (
+    ("digests", digests.run),
+    ("holds", holds.run),
+    ("requests", requests.run),
+    ("applications", applications.run),
+    ("certificates", expiry.run),
+    ("own-keys", own_keys.run),
+)
+"""Name -> what does it: in transactions of its own, returning how much it did. Rows that fall due
+are locked, so that of two rounds at once only one acts on each."""
+
+
+def run_due(app: App) -> dict[str, int]:
+    """Do all that is due now. A task that fails is logged, and does not stop the others."""
+    done = {}
+    for name, task in TASKS:
+        try:
+            done[name] = task(app)
+        except Exception as error:
+            said = str(error) if isinstance(error, GatewayError) else trace(error)
+            log.error("upkeep of %s failed: %s", name, said)  # noqa: TRY400  its text says all
+        else:
+            if done[name]:
+                log.info("upkeep of %s: %d", name, done[name])
+    return done

@@ -33,7 +33,7 @@ from gateway.message.packet import (
     frame,
     packets,
 )
-from gateway.message.signed import area, subpackets
+from gateway.message.signed import read_area, read_subpackets
 
 Cert = pysequoia.Cert
 Packet = tuple[int, bytes]
@@ -287,10 +287,10 @@ def _one_form(content: bytes, issuer: Parsed, subkey: Parsed | None) -> _Form | 
         return None
     width = 2 if content[0] == 4 else 4
     try:
-        area, end = area(content, 4, width)
-        hashed = dict(subpackets(area))
-        area, rest = area(content, end, width)
-        unhashed = list(subpackets(area))
+        area, end = read_area(content, 4, width)
+        hashed = dict(read_subpackets(area))
+        area, rest = read_area(content, end, width)
+        unhashed = list(read_subpackets(area))
     except Malformed:
         return None
     if not _is_by(issuer, hashed.items(), unhashed):

@@ -139,12 +139,12 @@ def signature_facts(packet: bytes) -> SignatureFacts:
     if version not in (4, 6):
         raise Malformed("signature of unknown version")
     width = 2 if version == 4 else 4  # RFC 9580 5.2.3: length of the areas' lengths
-    hashed, end_hashed = area(content, 4, width)
-    unhashed, end = area(content, end_hashed, width)
+    hashed, end_hashed = read_area(content, 4, width)
+    unhashed, end = read_area(content, end_hashed, width)
     made = content[end + 2 :]
     salt = 1 + made[0] if version == 6 and made else 0
     _check_signature(content[2], made[salt:])
-    subpackets = list(subpackets(hashed))
+    subpackets = list(read_subpackets(hashed))
     fingerprint = _issuer(subpackets, unhashed, _SUBPACKET_ISSUER_FINGERPRINT)[2:]
     key_id = _issuer(subpackets, unhashed, _SUBPACKET_ISSUER_KEY_ID)
     return SignatureFacts(
@@ -255,7 +255,7 @@ def _announces(one_pass: bytes, facts: SignatureFacts, *, last: bool) -> bool:
     return len(one_pass) == length and named and bool(one_pass[-1]) == last
 
 
-def area(content: bytes, position: int, width: int) -> tuple[bytes, int]:
+def read_area(content: bytes, position: int, width: int) -> tuple[bytes, int]:
     """(subpacket area, offset behind it); the area's length stands at `position`."""
     start = position + width
     end = start + int.from_bytes(content[position:start], "big")
@@ -264,7 +264,7 @@ def area(content: bytes, position: int, width: int) -> tuple[bytes, int]:
     return content[start:end], end
 
 
-def subpackets(area: bytes) -> Iterator[tuple[int, bytes]]:
+def read_subpackets(area: bytes) -> Iterator[tuple[int, bytes]]:
     """(type without the critical bit, value) of each subpacket (RFC 9580 5.2.3.7)."""
     position = 0
     while position < len(area):
@@ -287,7 +287,7 @@ def subpackets(area: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _issuer(hashed: list[tuple[int, bytes]], unhashed: bytes, wanted: int) -> str:
     """The first issuer subpacket of this type in hex, of the hashed area if it has one."""
-    for kind, value in (*hashed, *subpackets(unhashed)):
+    for kind, value in (*hashed, *read_subpackets(unhashed)):
         if kind == wanted:
             return value.hex().upper()
     return ""

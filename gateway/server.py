@@ -142,10 +142,10 @@ class Upkeep:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await asyncio.sleep(self._app.config.upkeep.every_seconds)
             done = await loop.run_in_executor(self._pool, rounds.run_due, self._app)
             if any(done.values()):
                 self._wake()
-            await asyncio.sleep(self._app.config.upkeep.every_seconds)
 
     def close(self) -> None:
         """A round under way ends with the transaction that it is in: what is left is done later."""

@@ -26,16 +26,20 @@ import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import unquote
 
 from aiosmtpd.smtp import SMTP, Envelope
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from gateway.delivery.maildir import folder_name
 from gateway.store import outbox
-from gateway.store.database import Database
+from gateway.store.database import Database, UtcDateTime
+from gateway.store.ledger import LedgerEntry
+from gateway.store.models import Base
 from tests.officers import Officer
 
 _T = TypeVar("_T")
@@ -137,7 +141,8 @@ class RunningGateway:
         handoff = f"smtp://127.0.0.1:{self.sink.port}" if self.sink else f"maildir:{self.mailboxes}"
         self._settings = {
             "smtp.listen": "127.0.0.1:0", "handoff.to": handoff,
-            "delivery.first_retry_seconds": 1, **(settings or {}),
+            # Nothing falls due behind a test's back: `environet upkeep` does it when it is asked.
+            "delivery.first_retry_seconds": 1, "upkeep.every_seconds": 86400, **(settings or {}),
         }  # fmt: skip
         self._server: subprocess.Popen[str] | None = None
         self._database: Database | None = None
@@ -166,17 +171,23 @@ class RunningGateway:
         kind: str = "agency",
         tick_off: str = "",
         roles: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        delivery: str = "",
+        own_copies: bool = True,
         certificate: bytes | None = None,
     ) -> str:
         """`environet member add`, and what it prints."""
         file = self.place / "certificate.asc"
         file.write_bytes(certificate or officer.certificate)
-        granted = [word for role in roles for word in ("--role", role)]
-        ticked = ["--tick-off", tick_off] if tick_off else []
+        chosen = [word for role in roles for word in ("--role", role)]
+        chosen += [word for one in languages for word in ("--language", one)]
+        chosen += ["--tick-off", tick_off] if tick_off else []
+        chosen += ["--delivery", delivery] if delivery else []
+        chosen += [] if own_copies else ["--no-own-copies"]
         return self.environet(
             "member", "add", officer.address, "--name", officer.name,
             "--organisation", organisation, "--country", country, "--kind", kind,
-            "--certificate", str(file), *ticked, *granted,
+            "--certificate", str(file), *chosen,
         )  # fmt: skip
 
     def import_members(self, rows: Iterable[Mapping[str, str]], certificates: Path) -> None:
@@ -241,6 +252,20 @@ class RunningGateway:
         assert self._database is not None
         with self._database.transaction() as session:
             yield session
+
+    def pass_time(self, by: timedelta) -> None:
+        """As if that much time had gone by: each moment in the database, but for the ledger's,
+        whose chain would break, is that much earlier. What keys say of themselves stays."""
+        with self.writing() as session:
+            for table in Base.metadata.sorted_tables:
+                moments = [one for one in table.columns if isinstance(one.type, UtcDateTime)]
+                if table is LedgerEntry.__table__ or not moments:
+                    continue
+                for row in session.execute(select(table)).mappings().all():
+                    earlier = {one: row[one] - by for one in moments if row[one] is not None}
+                    same = [key == row[key] for key in table.primary_key]
+                    if earlier:
+                        session.execute(update(table).where(*same).values(earlier))
 
     def totals(self) -> dict[str, int]:
         """How many copies are in which state."""

@@ -19,6 +19,7 @@ from tempfile import mkdtemp
 from typing import Self
 from uuid import uuid4
 
+from gateway.message.armor import armor, dearmor
 from tests import programs
 from tests.programs import How, KeyRequest, Program, ProgramFailed, ProgramMissing, Unsupported
 
@@ -73,6 +74,14 @@ class Reading:
             for part in self.entity.walk()
             if (name := part.get_filename()) is not None and name != self.evidence_name
         }
+
+    @property
+    def first_text(self) -> str:
+        """The first text that a mail program shows, with LF line ends; "" where there is none."""
+        for part in self.entity.walk():
+            if part.get_content_type() == "text/plain" and part.get_filename() is None:
+                return str(part.get_content()).replace("\r\n", "\n")
+        return ""
 
     def author(self, certificate: bytes) -> str | None:
         """Fingerprint of the author where gpg finds the evidence good under their certificate."""
@@ -154,6 +163,7 @@ class Officer:
         line_end: str = "crlf",
         at: datetime | None = None,
         options: Sequence[str] = (),
+        also_by: Program | None = None,
     ) -> bytes:
         """A whole mail in one of FORMS: RFC 3156's 6.2 and 6.1, 5 alone, or the inline ones.
 
@@ -162,8 +172,10 @@ class Officer:
         outer_subject, unless None, hides the subject of an encrypted mail outside. headers: more
         fields outside. line_end: "lf" encrypts the entity as it lies on a Unix disk, as NeoMutt
         does. at: the moment the program takes for now. options: arguments for the program.
+        also_by: makes a second signature over the same content, in the forms 6.1 and signed.
         """
         how = How(at, options)
+        signers = (self.program,) if also_by is None else (self.program, also_by)
         encrypt = encrypt and form in ("6.2", "6.1", "inline")
         recipients = certificates if encrypt else None
         sign = sign and form != "plain"
@@ -191,7 +203,12 @@ class Officer:
             body = _inline(self.program, made, recipients, sign, how)
         else:
             combined = sign and form == "6.2" and encrypt
-            body = _secured(self.program, made, recipients, sign, combined, how)
+            if sign and not combined:
+                made = signed_entity(made, _signatures(made, signers, how))
+            body = made
+            if recipients is not None:
+                message = self.program.encrypt(made, recipients, combined, how)
+                body = encrypted_entity(message)
         return header_lines({**outside, **(headers or {})}) + body
 
     def read(self, mail: bytes, list_certificate: bytes | None = None) -> Reading:
@@ -293,20 +310,13 @@ def parse(data: bytes) -> EmailMessage:
     return message_from_bytes(data, policy=_POLICY)
 
 
-def _secured(
-    program: Program,
-    entity: bytes,
-    recipients: Sequence[bytes] | None,
-    sign: bool,
-    combined: bool,
-    how: How,
-) -> bytes:
-    """Sign a MIME entity, encrypt it unless recipients is None; combined in one message or not."""
-    if sign and not combined:
-        entity = signed_entity(entity, program.sign(entity, how=how))
-    if recipients is None:
-        return entity
-    return encrypted_entity(program.encrypt(entity, recipients, combined, how))
+def _signatures(entity: bytes, signers: Sequence[Program], how: How) -> bytes:
+    """One armored block with a detached signature of each program."""
+    first, *others = (program.sign(entity, how=how) for program in signers)
+    if not others:
+        return first
+    packets = [dearmor(one, "SIGNATURE") for one in (first, *others)]
+    return armor(b"".join(packets), "SIGNATURE", b"\n")
 
 
 def _inline(
@@ -320,6 +330,12 @@ def _inline(
         text = program.sign(text.replace(b"\r\n", b"\n"), "clear", how)
     head = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
     return head + b"Content-Transfer-Encoding: 8bit\r\n\r\n" + _crlf(text)
+
+
+def readers(mail: bytes) -> frozenset[str]:
+    """Key IDs that a mail is encrypted to, PGP/MIME or inline; none where it is not encrypted."""
+    message = _ciphertext(parse(mail))
+    return frozenset() if message is None else frozenset(programs.pkesk_key_ids(message))
 
 
 def _ciphertext(mail: EmailMessage) -> bytes | None:

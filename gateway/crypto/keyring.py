@@ -1,4 +1,4 @@
-"""The gateway's own secret keys, behind gpg-agent. The only module that imports gnupg.
+"""The gateway's own secret keys, behind gpg-agent.
 
 Content goes to gpg and comes back through pipes alone. Every fault is judged here to be the
 message's (Undecryptable, TooLarge: permanent) or ours (Unavailable: the sender's server tries
@@ -8,32 +8,27 @@ again); what is not proven to be the message's fault is ours.
 from __future__ import annotations
 
 import copy
-import logging
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, Final, cast
 
-import gnupg
-
+from gateway.crypto.certificate import read, strip
+from gateway.crypto.gpg_process import Answer, TimedGpg, gpgconf, keybox, sync
 from gateway.errors import GatewayError, TooLarge, Unavailable, Undecryptable, UsageError
-
-# At debug level python-gnupg logs gpg's messages, with user IDs and file names; above it, faults
-# that are all told again by the exceptions raised here.
-logging.getLogger("gnupg").setLevel(logging.CRITICAL)
+from gateway.message.packet import USER_ID, body, packets
 
 # RFC 3156 5 and RFC 9580 9.5: the hash's id in a signature -> its name in MIME.
 _MICALG: Final = {"8": "pgp-sha256", "9": "pgp-sha384", "10": "pgp-sha512"}
 # sun_path in unix(7) has 108 bytes, the last of them a NUL.
 _SOCKET_PATH_BYTES: Final = 107
 _PIPE_BYTES: Final = 64 * 1024
-# timeout(1): 124 when time is up, 125 to 127 when the program can't be run, 128 and a signal.
-_NOT_RUN: Final = 124
 # Codes of libgpg-error that a session key damaged in the message gives: PUBKEY_ALGO, CHECKSUM,
 # CIPHER_ALGO, WRONG_SECKEY, BAD_MPI, INV_KEYLEN, INV_VALUE, INV_OBJ, INV_DATA, BAD_DATA,
 # INV_LENGTH, DECRYPT_FAILED. Anything else, ENOMEM (32854) above all, is a fault on our side.
@@ -42,6 +37,9 @@ _ANONYMOUS: Final = "0" * 16
 # Status lines that gpg gives once it has read something of a message.
 _READ: Final = ("ENC_TO", "BEGIN_DECRYPTION", "NODATA")
 _SMALL: Final = 1 << 20
+# gpg takes an expiry in the past, or one that its 31 or 32 bits of seconds don't hold, for a second
+# after the key was made.
+_LAST_EXPIRY: Final = datetime(2094, 1, 1, tzinfo=UTC)
 
 
 class Keyring:
@@ -61,7 +59,7 @@ class Keyring:
         """
         if home.exists():
             raise UsageError(f"{home} exists already; choose a new state directory")
-        socket = os.fsencode(_gpgconf(home, "--list-dirs", "agent-socket").strip())
+        socket = os.fsencode(gpgconf(home, "--list-dirs", "agent-socket").strip())
         if len(socket) > _SOCKET_PATH_BYTES:
             raise UsageError(
                 f"the path of gpg-agent's socket would be {len(socket)} bytes, and "
@@ -77,44 +75,73 @@ class Keyring:
         self._gate = BoundedSemaphore(parallel)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
         try:
-            self._gpg = _TimedGpg(timeout, gnupghome=str(home), env=environment)
+            self._gpg = TimedGpg(timeout, gnupghome=str(home), env=environment)
         except (OSError, ValueError):
             raise Unavailable(f"gpg can't be run on the GnuPG home {home}") from None
 
-    def generate(self, name: str, address: str, expires: datetime | None = None) -> str:
+    def generate(
+        self,
+        name: str,
+        address: str,
+        expires: datetime | None = None,
+        also: Sequence[tuple[str, str]] = (),
+    ) -> str:
         """Make an Ed25519 key with a Cv25519 encryption subkey; return its fingerprint.
 
         The fingerprint is in upper-case hex; the revocation certificate is kept by gpg in
-        openpgp-revocs.d. expires: UTC, None for never. Raises UsageError for a user ID that would
-        not be one line.
+        openpgp-revocs.d. expires: UTC, None for never. also: (name, address) of further user IDs;
+        the first stays the primary one. Raises UsageError for a user ID that would not be one
+        line, and for an expiry that is past or after 2093. Cut off in the middle it may leave a key
+        that nobody has been told of; it does no harm.
         """
-        if re.search(r"[\x00-\x1f\x7f<>]", name + address) or not name or "@" not in address:
-            raise UsageError("a key's name and address are one line of text each")
-        limit = f"{expires.astimezone(UTC):%Y%m%dT%H%M%S}" if expires else "0"
+        _user_id(name, address)
+        others = [_user_id(*each) for each in also]
+        _check_expiry(expires)
+        # Made a second ago: gpg waits for the next second before it replaces a signature.
+        created = int(time.time()) - 1
+        lifetime = f"seconds={int(expires.timestamp()) - created}" if expires else "0"
         parameters = (
             "%no-protection\n"
             "Key-Type: EDDSA\nKey-Curve: ed25519\nKey-Usage: sign\n"
             "Subkey-Type: ECDH\nSubkey-Curve: cv25519\nSubkey-Usage: encrypt\n"
-            f"Name-Real: {name}\nName-Email: {address}\nExpire-Date: {limit}\n%commit\n"
+            f"Creation-Date: seconds={created}\nExpire-Date: {lifetime}\n"
+            f"Name-Real: {name}\nName-Email: {address}\n%commit\n"
         )
         answer = self._run("generate", lambda gpg: gpg.gen_key(parameters.encode()))
-        for arguments in answer.all("KEY_CREATED"):
-            return arguments[1]
-        raise Unavailable(f"gpg made no key for {address} (exit status {answer.returncode})")
+        made = answer.all("KEY_CREATED")
+        if not made:
+            raise Unavailable(f"gpg made no key for {address} (exit status {answer.returncode})")
+        fingerprint = made[0][1]
+        if others:
+            self._add_user_ids(fingerprint, others)
+        sync(self.home)
+        return fingerprint
 
-    def find(self, address: str) -> str | None:
-        """Fingerprint of the newest usable key whose user ID has this address, or None."""
-        ending = f"<{address}>".casefold()
-        usable = [
-            (int(key["date"]), str(key["fingerprint"]))
-            for key in self._list(secret=False)
-            if key["trust"] not in ("e", "r", "d")
-            and any(user_id.casefold().endswith(ending) for user_id in key["uids"])
-        ]
-        return max(usable)[1] if usable else None
+    def add_user_id(self, fingerprint: str, name: str, address: str) -> None:
+        """Add a user ID to a key; nothing where it is there. The key's first stays the primary one.
+
+        May be run again after it was cut off at any point. Raises UsageError as generate does.
+        """
+        self._add_user_ids(fingerprint, [_user_id(name, address)])
+        sync(self.home)
+
+    def set_expiry(self, fingerprint: str, expires: datetime | None) -> None:
+        """Let a key, and every subkey of it that is not revoked, expire then (UTC); None: never.
+
+        An expired key serves again. It may come out a second late, and gpg waits up to a second
+        for a key that was changed just before. May be run again after it was cut off at any point.
+        Raises UsageError for an expiry that is past or after 2093.
+        """
+        _check_expiry(expires)
+        limit = f"{expires.astimezone(UTC):%Y%m%dT%H%M%S}" if expires else "0"
+        for subkey in self._expiring_otherwise(fingerprint, expires):
+            self._edit("--quick-set-expire", fingerprint, limit, *subkey)
+        if self._expiring_otherwise(fingerprint, expires):
+            raise Unavailable(f"gpg can't change the expiry of {fingerprint}")
+        sync(self.home)
 
     def export(self, fingerprint: str) -> bytes:
-        """A key's certificate, binary, with no signatures but its own."""
+        """A key's certificate, binary, with subkeys that have expired too."""
         return self._export(fingerprint, armor=False)
 
     def export_armored(self, fingerprint: str) -> str:
@@ -170,43 +197,83 @@ class Keyring:
 
     def close(self) -> None:
         """End this home's gpg-agent. The keyring may be used again: gpg starts a new one."""
-        _gpgconf(self.home, "--kill", "all")
+        gpgconf(self.home, "--kill", "all")
+
+    def _add_user_ids(self, fingerprint: str, wanted: Sequence[str]) -> None:
+        """What came of it is read from the certificate: gpg's exit status is that of a fault also
+        where a user ID is there already, or the primary one is marked as such."""
+        present = _user_ids(self.export(fingerprint))
+        if set(wanted) <= set(present):
+            return
+        # First of all, for without a mark the newest one is primary, and is the one in copies.
+        self._edit("--quick-set-primary-uid", fingerprint, present[0])
+        for each in wanted:
+            self._edit("--quick-add-uid", fingerprint, each)
+        certificate = self.export(fingerprint)
+        primary = _user_ids(strip(read(certificate)))
+        if not set(wanted) <= set(_user_ids(certificate)) or primary != present[:1]:
+            raise Unavailable(f"gpg can't add user IDs to {fingerprint}")
+
+    def _expiring_otherwise(
+        self, fingerprint: str, expires: datetime | None
+    ) -> list[tuple[str, ...]]:
+        """Keys whose expiry is another one: () for the primary key, (fingerprint,) for a subkey."""
+        return [
+            () if key.primary else (key.fingerprint,)
+            for key in read(self.export(fingerprint)).keys
+            if (key.primary or not key.revoked) and not _is_at(key.expires_at, expires)
+        ]
+
+    def _edit(self, command: str, fingerprint: str, *values: str) -> None:
+        answer = self._run("edit", lambda gpg: gpg.edit_key(command, fingerprint, *values))
+        if not answer.ran:
+            raise Unavailable(f"gpg did not run to its end (exit status {answer.returncode})")
 
     def _decrypt(self, message: bytes, max_output: int, options: Sequence[str]) -> bytes:
+        before = keybox(self.home)
         answer = self._open(message, max_output, options)
         if [_ANONYMOUS] in answer.all("NO_SECKEY"):
             # gpg has no other words for an agent that died meanwhile: only where one and the same
             # agent lived before and after is it the message's fault.
-            before = self._agent()
+            agent = self._agent()
             answer = self._open(message, max_output, options)
-            if self._agent() != before:
+            if self._agent() != agent:
                 raise Unavailable("gpg-agent ended meanwhile")
         if answer.overflowed:
             raise TooLarge(f"more than {max_output} bytes were encrypted")
         # All three, for each has been seen, in one version or mode of gpg, with a message that
         # was changed or that has no integrity protection.
-        if not (answer.returncode == 0 and answer.has("DECRYPTION_OKAY", "GOODMDC")):
-            raise self._meaning(answer)
+        ended_well = answer.returncode == 0 or _is_of_trials(answer)
+        if not (ended_well and answer.has("DECRYPTION_OKAY", "GOODMDC")):
+            meaning = self._meaning(answer)
+            # While another process changes a key, gpg finds no keys at all.
+            if before is None or keybox(self.home) != before:
+                raise Unavailable("the keys were changed meanwhile")
+            raise meaning
         return answer.output
 
-    def _open(self, message: bytes, max_output: int, options: Sequence[str]) -> _Answer:
+    def _open(self, message: bytes, max_output: int, options: Sequence[str]) -> Answer:
         arguments = {"extra_args": list(options)}
         return self._run(
             "crypt", lambda gpg: gpg.decrypt_file(BytesIO(message), **arguments), max_output
         )
 
     def _agent(self) -> str:
-        """The process id of the agent that is running."""
+        """What the agent that is running says of its process id."""
         quiet = ["--homedir", str(self.home), "--no-autostart"]
         command = ["gpg-connect-agent", *quiet, "GETINFO pid", "/bye"]
         try:
-            return subprocess.run(  # noqa: S603
+            answer = subprocess.run(  # noqa: S603
                 command, capture_output=True, check=True, text=True, timeout=30
             ).stdout
         except (OSError, subprocess.SubprocessError):
             raise Unavailable("gpg-agent does not answer") from None
+        # Where there is no agent, nothing is answered, with success.
+        if not answer.startswith("D "):
+            raise Unavailable("gpg-agent does not run")
+        return answer
 
-    def _meaning(self, answer: _Answer) -> GatewayError:
+    def _meaning(self, answer: Answer) -> GatewayError:
         """Why a decryption failed. gpg's words don't tell: they are "No secret key" for most."""
         if not answer.ran:
             return Unavailable(f"gpg did not run to its end (exit status {answer.returncode})")
@@ -264,7 +331,9 @@ class Keyring:
 
     def _export(self, fingerprint: str, *, armor: bool) -> bytes:
         answer = self._run(
-            "export", lambda gpg: gpg.export_keys(fingerprint, armor=armor, minimal=True)
+            # Not minimal, for that leaves out a subkey that has expired, to which mail may come.
+            "export",
+            lambda gpg: gpg.export_keys(fingerprint, armor=armor),
         )
         if answer.returncode != 0 or not answer.output:
             raise Unavailable(f"gpg can't export {fingerprint}")
@@ -272,9 +341,9 @@ class Keyring:
 
     def _run(
         self, kind: str, call: Callable[[Any], object], max_output: int | None = None
-    ) -> _Answer:
+    ) -> Answer:
         """Run one gpg process; what its answer means is for the caller to judge."""
-        answer = _Answer(max_output)
+        answer = Answer(max_output)
         # python-gnupg keeps callbacks on the instance, so each call gets an instance of its own.
         gpg = copy.copy(self._gpg)
         gpg.buffer_size = _PIPE_BYTES
@@ -290,65 +359,40 @@ class Keyring:
         return answer
 
 
-class _Answer:
-    """What one gpg process gave, in the shape of python-gnupg's results.
+def _is_of_trials(answer: Answer) -> bool:
+    """Whether the exit status is that of keys of ours that gpg tried before the one that fits.
 
-    python-gnupg sets `stderr`, `returncode` and `data`, which stays empty: `take` has the output.
+    A message to nobody in particular is tried with each, and one that does not fit is an error.
     """
-
-    data = b""
-    stderr = ""
-    returncode: int | None = None
-
-    def __init__(self, max_output: int | None) -> None:
-        self._max_output = max_output
-        self._output = BytesIO()
-        self.overflowed = False
-
-    def handle_status(self, keyword: str, value: str) -> None:
-        """Nothing: python-gnupg ends a line at U+0085 too, so a sender could forge one."""
-
-    def take(self, chunk: bytes) -> bool:
-        """Keep a piece of output; False tells python-gnupg not to keep it as well."""
-        size = self._output.tell() + len(chunk)
-        self.overflowed |= self._max_output is not None and size > self._max_output
-        if not self.overflowed:
-            self._output.write(chunk)
-        return False
-
-    @property
-    def output(self) -> bytes:
-        return self._output.getvalue()
-
-    @property
-    def ran(self) -> bool:
-        return self.returncode is not None and 0 <= self.returncode < _NOT_RUN
-
-    def all(self, keyword: str) -> list[list[str]]:
-        """The arguments of every status line with this keyword (GnuPG's doc/DETAILS)."""
-        lines = (line.split() for line in self.stderr.split("\n"))
-        return [line[2:] for line in lines if line[:2] == ["[GNUPG:]", keyword]]
-
-    def has(self, *keywords: str) -> bool:
-        return all(self.all(keyword) for keyword in keywords)
+    anonymous = any(line[0] == _ANONYMOUS for line in answer.all("ENC_TO"))
+    return anonymous and answer.returncode == 2 and answer.has("DECRYPTION_KEY", "END_DECRYPTION")
 
 
-class _TimedGpg(gnupg.GPG):  # type: ignore[misc]
-    """python-gnupg waits for gpg for ever; timeout(1) ends it."""
+def _user_id(name: str, address: str) -> str:
+    if (
+        re.search(r"[\x00-\x1f\x7f<>]", name + address)
+        or name != name.strip()
+        or not name
+        or "@" not in address
+    ):
+        raise UsageError("a key's name and address are one line of text each")
+    return f"{name} <{address}>"
 
-    def __init__(self, seconds: float, **options: Any) -> None:
-        self._timeout = ["timeout", "--kill-after=5", str(seconds)]
-        super().__init__(**options)
 
-    def make_args(self, args: list[str], passphrase: bool) -> list[str]:
-        return [*self._timeout, *super().make_args(args, passphrase)]
+def _user_ids(certificate: bytes) -> list[str]:
+    """Those in force, in the order of a binary certificate: gpg exports the first one first."""
+    written = [body(certificate, one) for one in packets(certificate) if one.tag == USER_ID]
+    in_force = read(certificate).user_ids
+    return [one for each in written if (one := each.decode(errors="replace")) in in_force]
 
 
-def _gpgconf(home: Path, *arguments: str) -> str:
-    command = ["gpgconf", "--homedir", str(home), *arguments]
-    try:
-        return subprocess.run(  # noqa: S603
-            command, capture_output=True, check=True, text=True, timeout=30
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        raise Unavailable(f"gpgconf can't be run on the GnuPG home {home}") from None
+def _check_expiry(expires: datetime | None) -> None:
+    if expires is not None and not datetime.now(UTC) < expires < _LAST_EXPIRY:
+        raise UsageError(f"a key expires in the future, and before {_LAST_EXPIRY:%Y}")
+
+
+def _is_at(one: datetime | None, other: datetime | None) -> bool:
+    """Whether they are the same; gpg reads its clock twice, so it may be a second late."""
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= timedelta(seconds=1)

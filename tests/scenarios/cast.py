@@ -18,15 +18,19 @@ class Cast:
     """Officers with their keys, made once, and founded gateways, for as long as the tests run."""
 
     def __init__(self) -> None:
-        self._officers: dict[Person, Officer] = {}
+        self._officers: dict[object, Officer] = {}
         self._founded: dict[object, RunningGateway] = {}
 
-    def officer(self, person: Person) -> Officer:
-        """Raises ProgramMissing where their program is not installed."""
-        found = self._officers.get(person)
+    def officer(self, handle: str, person: Person) -> Officer:
+        """The officer with the key that a story calls `handle`.
+
+        Raises ProgramMissing where their program is not installed.
+        """
+        key = _key_of(handle, person)
+        found = self._officers.get(key)
         if found is None:
             now = datetime.now(UTC)
-            found = self._officers[person] = Officer.create(
+            found = self._officers[key] = Officer.create(
                 person.program, person.name, person.address, None, person.algorithm,
                 created=now - timedelta(days=person.key_days) if person.key_days else None,
                 expires=now + timedelta(seconds=person.expires_in) if person.expires_in else None,
@@ -35,17 +39,20 @@ class Cast:
 
     def forget_expiring(self, story: Story) -> None:
         """Who has a key that expires soon gets a new one for each story."""
-        for person in story.people.values():
-            if person.expires_in and person in self._officers:
-                self._officers.pop(person).close()
+        for handle, person in story.people.items():
+            key = _key_of(handle, person)
+            if person.expires_in and key in self._officers:
+                self._officers.pop(key).close()
 
     def founded(self, story: Story) -> RunningGateway:
         """A gateway with the story's members and lists, to be copied; those alike share one."""
-        people = [story.people[name] for name in story.members]
-        key = (tuple(self.officer(one).fingerprint for one in people), *people,
+        people = {name: story.people[name] for name in story.members}
+        officers = {name: self.officer(name, one) for name, one in people.items()}
+        key = (tuple(one.fingerprint for one in officers.values()), *people.values(),
                json.dumps(story.lists))  # fmt: skip
         if key not in self._founded:
-            self._founded[key] = self._found(people, story.lists)
+            members = [(officers[name], one) for name, one in people.items()]
+            self._founded[key] = self._found(members, story.lists)
         return self._founded[key]
 
     def close(self) -> None:
@@ -55,7 +62,9 @@ class Cast:
             gateway.close()
 
     def _found(
-        self, people: Sequence[Person], lists: Mapping[str, Mapping[str, object]]
+        self,
+        members: Sequence[tuple[Officer, Person]],
+        lists: Mapping[str, Mapping[str, object]],
     ) -> RunningGateway:
         made = RunningGateway(short_place("founded"))
         empty = self._founded.get(None)
@@ -66,20 +75,40 @@ class Cast:
         folder = made.place / "certificates"
         folder.mkdir()
         rows = []
-        for number, person in enumerate(people):
-            (folder / str(number)).write_bytes(self.officer(person).certificate)
+        choosy = []
+        for number, (officer, person) in enumerate(members):
+            # The file has no columns for these.
+            if person.delivery or not person.own_copies:
+                choosy.append((officer, person))
+                continue
+            (folder / str(number)).write_bytes(officer.certificate)
             rows.append(
                 {
                     "address": person.address, "name": person.name,
                     "organisation": person.organisation, "country": person.country,
                     "kind": person.kind, "certificate": str(number),
                     "tick_off": person.tick_off, "roles": " ".join(person.roles),
+                    "languages": " ".join(person.languages),
                 }
             )  # fmt: skip
-        made.import_members(rows, folder)
+        if rows:
+            made.import_members(rows, folder)
+        for officer, person in choosy:
+            add(made, officer, person)
         for name, settings in lists.items():
             made.environet("list", "set", name, *_options(settings))
         return made
+
+
+def add(
+    gateway: RunningGateway, officer: Officer, person: Person, certificate: bytes | None = None
+) -> str:
+    """Make somebody a member with all that the story says of them; what the command prints."""
+    return gateway.add_member(
+        officer, organisation=person.organisation, country=person.country, kind=person.kind,
+        tick_off=person.tick_off, roles=person.roles, languages=person.languages,
+        delivery=person.delivery, own_copies=person.own_copies, certificate=certificate,
+    )  # fmt: skip
 
 
 def revoked(officer: Officer) -> bytes:
@@ -92,6 +121,12 @@ def revoked(officer: Officer) -> bytes:
         other = Path(folder)
         programs.gpg(other, "--no-autostart", "--import", data=officer.certificate + block)
         return programs.gpg(other, "--armor", "--export", officer.fingerprint)
+
+
+def _key_of(handle: str, person: Person) -> object:
+    """What makes a key another one: roles, topics and the like do not."""
+    made = (person.name, person.address, person.program, person.algorithm)
+    return handle, *made, person.key_days, person.expires_in
 
 
 def _options(settings: Mapping[str, object]) -> list[str]:

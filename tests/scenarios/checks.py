@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import permutations
 
 from pysequoia.packet import PacketPile, Tag
 
 from gateway.message.armor import dearmor
 from tests import programs
 from tests.officers import Attachment, Officer, Reading, parse, signed_parts
-from tests.scenarios.story import Person
+from tests.scenarios.story import Notices, Person
 
 _EVERY_FIELD = frozenset(
     {"From", "To", "Date", "Message-ID", "Subject", "Autocrypt", "MIME-Version", "Content-Type"}
@@ -24,6 +25,9 @@ COPY_FIELDS = _EVERY_FIELD | {
 }  # fmt: skip
 THREAD_FIELDS = frozenset({"In-Reply-To", "References"})
 NOTICE_FIELDS = _EVERY_FIELD | {"Auto-Submitted"}
+NOTICE_COLUMNS = 72
+# A posting's line of this length says something of what it is about.
+_TELLING = 16
 _ARMOR = re.compile(rb"-----BEGIN PGP MESSAGE-----.*?-----END PGP MESSAGE-----", re.DOTALL)
 _CLEARTEXT = re.compile(
     rb"-----BEGIN PGP SIGNED MESSAGE-----.*?\r\n\r\n(?P<text>.*?)-----BEGIN PGP SIGNATURE",
@@ -43,19 +47,24 @@ _STRUCTURE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One of the gateway's own addresses, with its armored certificate."""
+    """One of the gateway's own addresses, with the certificate that serves it.
+
+    desk: read by few: experts, moderators, administrators or technical staff.
+    """
 
     address: str
     title: str
     fingerprint: str
     certificate: bytes
+    desk: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A mail that somebody sent. signed: the octets that its author's signature covers.
 
-    message_id: of a delivered copy, once there is one.
+    message_id: of a delivered copy, once there is one. posting: whether readers get it, and not
+    the gateway alone.
     """
 
     author: str
@@ -64,7 +73,18 @@ class Submission:
     subject: str
     text: str
     attachments: Sequence[Attachment]
+    posting: bool = True
     message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A notice as its reader sees it. shown: subject, text and names of attachments, in lines."""
+
+    message_id: str
+    subject: str
+    text: str
+    shown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +118,13 @@ def check_copy(
     reading = _check_letter(raw, reader, origin)
     fields = set(reading.outer.keys())
     wanted = COPY_FIELDS | (THREAD_FIELDS if expected.answers else frozenset())
-    assert fields == wanted, f"outer fields: {sorted(fields ^ wanted)}"
+    # A desk is no list to subscribe to, nor has it an archive for all.
+    needed = _EVERY_FIELD | {"List-Id"} if origin.desk else wanted
+    assert needed <= fields <= wanted, f"outer fields: {sorted(fields ^ wanted)}"
     assert reading.outer["Subject"] == f"[{origin.title}] ..."
     assert reading.outer["From"] == f"ENVIRONET {origin.title} <{origin.address}>"
+    assert reading.outer["To"] == origin.address
+    assert reading.outer["List-Id"].endswith(f" <{origin.address.replace('@', '.')}>")
     outside = _KEYDATA.sub(b"", _ARMOR.sub(b"", raw)).decode().casefold()
     for needle in needles:
         assert needle.casefold() not in outside, f"{needle!r} can be read outside"
@@ -116,15 +140,67 @@ def check_copy(
     return str(reading.outer["Message-ID"])
 
 
-def check_notice(raw: bytes, reader: Officer, origin: Identity, told: str) -> None:
-    """A mail of the gateway's own to one member, which says `told`."""
+def check_notice(raw: bytes, reader: Officer, origin: Identity) -> Told:
+    """A mail of the gateway's own, encrypted to one reader."""
     reading = _check_letter(raw, reader, origin)
-    assert set(reading.outer.keys()) == NOTICE_FIELDS
-    assert reading.outer["To"] == reader.address
-    assert reading.outer["Auto-Submitted"] == "auto-replied"
     assert reading.outer["Subject"] == "[ENVIRONET] ..."
-    shown = f"{reading.entity['Subject']}\n{reading.text}"
-    assert told in shown, f"the notice does not say {told!r}:\n{shown}"
+    return _told(reading, reader, origin)
+
+
+def check_plain_notice(
+    raw: bytes, reader: Officer, origin: Identity, needles: Sequence[str]
+) -> Told:
+    """A mail of the gateway's own to who has no key that serves: signed, and without content.
+    needles: what postings are about."""
+    reading = reader.read(raw, origin.certificate)
+    assert reading.outer.get_content_type() == "multipart/signed", "it is not signed alone"
+    assert b"-----BEGIN PGP MESSAGE-----" not in raw, "something in it is encrypted"
+    assert reading.list_signature == origin.fingerprint, "the gateway's signature is not good"
+    told = _told(reading, reader, origin)
+    decoded = _one_line(f"{told.shown}\n{raw.decode(errors='replace')}").casefold()
+    for needle in needles:
+        assert _one_line(needle).casefold() not in decoded, f"a plain notice says {needle!r}"
+    return told
+
+
+def check_told(told: Sequence[Told], wanted: Notices, lacks: Collection[str]) -> None:
+    """Each of one person's notices says all of what one of `wanted` asks for, in any order, and
+    none says anything that it may not. Where lines are broken counts for nothing."""
+    shown = "\n\n".join(one.shown for one in told)
+    for word in lacks:
+        assert _one_line(word) not in _one_line(shown), f"a notice says {word!r}:\n{shown}"
+    lines = [_one_line(one.shown) for one in told]
+    good = any(
+        all(_one_line(word) in line for line, words in zip(order, wanted, strict=True)
+            for word in words)
+        for order in permutations(lines)
+    )  # fmt: skip
+    assert good, f"the notices do not say {wanted!r}:\n{shown}"
+
+
+def content_of(submission: Submission) -> list[str]:
+    """What a posting is about, which nobody but its readers may learn."""
+    lines = [one.strip() for one in submission.text.splitlines()]
+    names = [name for name, _, _ in submission.attachments]
+    return [submission.subject, *names, *(one for one in lines if len(one) >= _TELLING)]
+
+
+def _told(reading: Reading, reader: Officer, origin: Identity) -> Told:
+    """What plain and encrypted notices have in common."""
+    outer = reading.outer
+    fields = set(outer.keys())
+    assert NOTICE_FIELDS <= fields <= NOTICE_FIELDS | THREAD_FIELDS, f"fields: {sorted(fields)}"
+    assert outer["From"] == f"ENVIRONET <{origin.address}>", outer["From"]
+    assert outer["To"] == reader.address
+    # RFC 3834 5.1
+    kind = "auto-replied" if "In-Reply-To" in fields else "auto-generated"
+    assert outer["Auto-Submitted"] in (kind, "auto-replied"), outer["Auto-Submitted"]
+    for line in reading.first_text.splitlines():
+        can_be_broken = " " in line.strip() and not line.startswith(">")
+        assert len(line) <= NOTICE_COLUMNS or not can_be_broken, f"a long line: {line}"
+    subject = str(reading.entity["Subject"] or outer["Subject"])
+    shown = "\n".join([subject, reading.text, *reading.attachments])
+    return Told(str(outer["Message-ID"]), subject, reading.first_text, shown)
 
 
 def _check_letter(raw: bytes, reader: Officer, origin: Identity) -> Reading:
@@ -193,6 +269,10 @@ def needles_of(
     found = [one.name for one in people.values()] + [one.address for one in people.values()]
     found += [author.organisation, _domain(author.address), submission.subject, *headers.values()]
     return [*found, str(mail["Message-ID"]).strip("<>")]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _mailbox(reading: Reading) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
+from email.utils import make_msgid
 from hashlib import sha1
 from os import urandom
 
@@ -31,7 +32,7 @@ from gateway.message.packet import (
     packets,
 )
 from tests import programs
-from tests.officers import Officer, encrypted_entity, header_lines
+from tests.officers import Officer, encrypted_entity, header_lines, parse
 from tests.scenarios.bomb import bzip2_bomb, zlib_bomb
 
 _BLOCK = re.compile(rb"-----BEGIN PGP MESSAGE-----.*-----END PGP MESSAGE-----", re.DOTALL)
@@ -141,21 +142,30 @@ def surreptitious(mail: bytes, scene: Scene) -> bytes:
     """A private mail's reader takes its signed message and encrypts that to a list."""
     assert scene.by is not None
     inside = _unwrapped(_message(mail), scene.by)
-    own = scene.by.program.encrypt(b"", [*scene.certificates, scene.by.certificate])
-    envelope = dearmor(own)
-    key = _session_key(envelope, scene.by)
-    return _with(mail, _keys(envelope) + _protected(key, inside))
+    return _with(mail, _encrypted_anew(inside, scene.by, scene.certificates))
+
+
+def forwarded(mail: bytes, scene: Scene) -> bytes:
+    """Somebody sends another one's signed message on in a mail of their own, encrypted anew."""
+    assert scene.by is not None
+    inside = _unwrapped(_message(mail), scene.author)
+    outside = {
+        "From": scene.by.address,
+        "To": str(parse(mail)["To"]),
+        "Subject": "Fwd: ...",
+        "Message-ID": make_msgid(domain=scene.by.address.partition("@")[2]),
+    }
+    message = _encrypted_anew(inside, scene.by, scene.certificates)
+    return header_lines(outside) + encrypted_entity(armor(message))
 
 
 def re_encrypted(mail: bytes, scene: Scene) -> bytes:
     """The signed message encrypted anew, with another Message-ID outside: a replay that shares
     nothing with the first mail but the signature."""
     inside = _unwrapped(_message(mail), scene.author)
-    own = scene.author.program.encrypt(b"", [*scene.certificates, scene.author.certificate])
-    envelope = dearmor(own)
-    key = _session_key(envelope, scene.author)
+    message = _encrypted_anew(inside, scene.author, scene.certificates)
     fresh = re.sub(rb"(?im)^message-id:.*\r\n", b"Message-ID: <replay@customs.example>\r\n", mail)
-    return _with(fresh, _keys(envelope) + _protected(key, inside))
+    return _with(fresh, message)
 
 
 def long_header(mail: bytes, scene: Scene) -> bytes:
@@ -183,6 +193,7 @@ MUTATIONS: Mapping[str, Mutation] = {
     "deep outside": deep_outside,
     "broken MIME": broken_mime,
     "surreptitious": surreptitious,
+    "forwarded": forwarded,
     "re-encrypted": re_encrypted,
     "long header": long_header,
     "not a mail": not_a_mail,
@@ -219,6 +230,12 @@ def _session_key(message: bytes, officer: Officer) -> bytes:
 def _unwrapped(message: bytes, officer: Officer) -> bytes:
     """The packets inside the encryption, as they are."""
     return programs.gpg(officer.program.home, "--decrypt", "--unwrap", data=message)
+
+
+def _encrypted_anew(inside: bytes, by: Officer, certificates: Sequence[bytes]) -> bytes:
+    """A message of a GnuPG user's own, with these packets inside."""
+    envelope = dearmor(by.program.encrypt(b"", [*certificates, by.certificate]))
+    return _keys(envelope) + _protected(_session_key(envelope, by), inside)
 
 
 def _plain_packets(message: bytes, officer: Officer) -> bytes:

@@ -5,43 +5,40 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from email.utils import parseaddr
 
 from gateway.crypto import certificate as openpgp
 from gateway.store import certificate as certificates
 from gateway.store import hold, ledger, mailing_list, member, outbox
 from gateway.store.mailing_list import GatewayKey, Purpose
 from tests.gateway import CommandFailed, RunningGateway, short_place
-from tests.officers import Attachment, Officer, parse
-from tests.scenarios.cast import Cast, revoked
-from tests.scenarios.checks import (
-    Expected,
-    Identity,
-    Submission,
-    check_copy,
-    check_notice,
-    needles_of,
-    signed_octets,
-)
+from tests.officers import Attachment, Officer
+from tests.scenarios.cast import Cast, add, revoked
+from tests.scenarios.checks import Identity, Submission, Told, signed_octets
+from tests.scenarios.mailboxes import CLIENT, Mailboxes
 from tests.scenarios.mutations import MUTATIONS, Scene
 from tests.scenarios.story import (
+    POSTING_SUBJECT,
     Act,
     Command,
     Enrol,
     Expire,
     Mail,
+    Outcome,
+    Pass,
     Revoke,
     Spoil,
     Step,
     Story,
+    duration,
 )
+from tests.scenarios.words import common_word, filled, fingerprint_word
 
 MOST_MEMORY = 400 * 2**20
-# Every mail carries them, and no copy may show them.
-CLIENT = {"User-Agent": "Nightjar/7.1", "X-Originating-IP": "[192.0.2.7]"}
+# What the gateway itself answers at.
+SERVICES = ("gateway", "register", "library")
 # gpg, its clock set back, is to encrypt to keys that were made since.
 _OLD_KEY = ("--ignore-time-conflict", "--ignore-valid-from")
 
@@ -51,9 +48,11 @@ class Play:
 
     def __init__(self, story: Story, cast: Cast) -> None:
         self.story = story
+        self._cast = cast
         cast.forget_expiring(story)
+        used = _used(story)
         self.officers = {
-            name: cast.officer(one) for name, one in story.people.items() if name in _used(story)
+            name: cast.officer(name, one) for name, one in story.people.items() if name in used
         }
         self._made_at = time.monotonic()
         template = cast.founded(story)
@@ -64,7 +63,8 @@ class Play:
         self.gateway.found_as(template)
         self.identities = self._identities()
         self._submissions: dict[str, Submission] = {}
-        self._seen: dict[str, int] = {}
+        self._mailboxes = Mailboxes(story, self.gateway, self.officers, self._submissions)
+        self._words: dict[str, str] = {}
         self._holds: set[str] = set()
         self._unfinished: set[int] = set()
 
@@ -92,12 +92,16 @@ class Play:
 
     def _step(self, step: Step) -> None:
         logged = len(self.gateway.log_text)
+        step = replace(
+            step, act=filled(step.act, self._word), outcome=filled(step.outcome, self._word)
+        )
         self._act(step, step.act)
         assert step.outcome.logs in self.gateway.log_text[logged:], "the log does not say why"
         self.gateway.wait_until_delivered()
+        self.identities = self._identities()
         self._check_holds(step)
         self._check_parked(step)
-        self._check_mailboxes(step)
+        self._take(step.outcome, self._mailboxes.check(step, self.identities))
 
     def _act(self, step: Step, act: Act) -> None:
         match act:
@@ -105,7 +109,6 @@ class Play:
                 self._send(step, act)
             case Command():
                 self._command(shlex.split(act.environet), act.prints, act.fails)
-                self.identities = self._identities()
             case Enrol():
                 self._enrol(act)
             case Revoke():
@@ -119,6 +122,9 @@ class Play:
             case Expire():
                 seconds = self.story.people[act.until_expiry_of].expires_in
                 time.sleep(max(0.0, self._made_at + seconds + 1.5 - time.monotonic()))
+            case Pass():
+                self.gateway.pass_time(duration(act.passes))
+                self._command(["upkeep"], act.prints)
 
     def _send(self, step: Step, act: Mail) -> None:
         author = self.officers[act.author]
@@ -133,9 +139,8 @@ class Play:
         self._submissions[step.name] = submission
         mail = submission.mail
         if act.mutation is not None:
-            lists = [self.identities[one.partition("@")[0].lower()] for one in to]
             by = None if act.by is None else self.officers[act.by]
-            scene = Scene(author, by, [one.certificate for one in lists])
+            scene = Scene(author, by, [self._certificate(one) for one in to])
             mail = MUTATIONS[act.mutation](mail, scene)
         reply = _line(self.gateway.send(mail, sender, to))
         assert reply == act.reply, f"the answer was {reply}"
@@ -144,12 +149,20 @@ class Play:
         at = datetime.now(UTC) - act.age if act.signed_ago else None
         readers = [self._certificate(one) for one in act.encrypt_to or act.to]
         answered = self._submissions[act.answers].message_id if act.answers else None
+        subject, text = act.subject or POSTING_SUBJECT, act.text
+        if act.answers_notice:
+            notice = self._mailboxes.last_notice(act.author)
+            answered, text = notice.message_id, _reply(act.text, notice)
+            subject = act.subject or f"Re: {notice.subject}"
         attachments = [_attachment(name) for name in act.attachments]
+        if act.attach_key is not None:
+            attachments.append(_certificate_of(self.officers[act.attach_key]))
+        second = self.officers[act.also_signed_by].program if act.also_signed_by else None
         mail = author.write(
             to=[self._address(one) for one in act.headers_to or act.to],
             certificates=[*readers, author.certificate],
-            subject=act.subject,
-            text=act.text,
+            subject=subject,
+            text=text,
             attachments=attachments,
             form=act.form,
             protected=act.protected,
@@ -160,26 +173,29 @@ class Play:
             references=[answered] if answered else [],
             at=at,
             options=(*act.options, *(_OLD_KEY if at else ())),
+            also_by=second,
         )
         signed = signed_octets(author, mail)
-        return Submission(act.author, mail, signed, act.subject, act.text, attachments)
+        posting = any(_local_part(one) not in SERVICES for one in act.to)
+        return Submission(act.author, mail, signed, subject, text, attachments, posting)
 
-    def _command(self, words: Sequence[str], prints: str, fails: int) -> None:
+    def _command(self, words: Sequence[str], prints: str, fails: int = 0) -> None:
+        self._printed(lambda: self.gateway.environet(*words), prints, fails)
+
+    def _printed(self, command: Callable[[], str], prints: str, fails: int) -> None:
+        """Run a command and hold it to what it says and its exit status."""
         try:
-            status, output = 0, self.gateway.environet(*words)
+            status, output = 0, command()
         except CommandFailed as error:
             status, output = error.status, str(error)
         assert (status, prints in output) == (fails, True), f"exit status {status}:\n{output}"
 
     def _enrol(self, act: Enrol) -> None:
         officer, person = self.officers[act.enrol], self.story.people[act.enrol]
-        file = self.gateway.place / "enrolled.asc"
-        file.write_bytes(revoked(officer) if act.revoked else officer.certificate)
-        words = [
-            "member", "add", person.address, "--name", person.name, "--organisation",
-            person.organisation, "--country", person.country, "--certificate", str(file),
-        ]  # fmt: skip
-        self._command(words, act.prints, act.fails)
+        certificate = revoked(officer) if act.revoked else None
+        self._printed(
+            lambda: add(self.gateway, officer, person, certificate), act.prints, act.fails
+        )
 
     def _revoke(self, act: Revoke) -> None:
         """No command learns of a revocation yet, so it is written where one would write it."""
@@ -188,6 +204,20 @@ class Play:
             row = certificates.of(session, member.get(session, officer.address))
             assert row is not None
             row.data = openpgp.read(revoked(officer)).data
+
+    def _take(self, outcome: Outcome, told: Mapping[str, Sequence[Told]]) -> None:
+        """Words for later steps, out of the notices of this one."""
+        shown = "\n".join(one.shown for one in told.get(outcome.from_notice or "", ()))
+        for name, pattern in outcome.takes.items():
+            found = re.search(pattern, shown, re.MULTILINE)
+            assert found is not None, f"nothing to take for {name}:\n{shown}"
+            self._words[name] = found[1]
+
+    def _word(self, name: str) -> str:
+        for handle, person in self.story.people.items():
+            if name == fingerprint_word(handle):
+                return self._cast.officer(handle, person).fingerprint
+        return self._words[name] if name in self._words else common_word(name)
 
     def _check_holds(self, step: Step) -> None:
         with self.gateway.reading() as session:
@@ -211,69 +241,19 @@ class Play:
         told = {address: wanted.get(address, "-") in (why or "") for address, why in found.items()}
         assert told == dict.fromkeys(wanted, True), f"not delivered: {found}"
 
-    def _check_mailboxes(self, step: Step) -> None:
-        """Exactly the copies and notices that the step names, each as it must be."""
-        wanted = {(p, origin) for origin, people in step.outcome.copies.items() for p in people}
-        wanted |= {(person, "gateway") for person in step.outcome.notices}
-        found = []
-        for name, officer in self.officers.items():
-            self._check_envelopes(officer)
-            for raw in self._new(name, officer):
-                local = parseaddr(parse(raw)["From"])[1].partition("@")[0]
-                found.append((name, local))
-                if local == "gateway":
-                    told = step.outcome.notices.get(name, "")
-                    check_notice(raw, officer, self.identities[local], told)
-                elif (name, local) in wanted:
-                    self._check_copy(step, raw, officer, local)
-        assert sorted(found) == sorted(wanted), f"delivered: {sorted(found)}"
-        assert self.gateway.recipients() <= {one.address for one in self.officers.values()}
-
-    def _check_envelopes(self, officer: Officer) -> None:
-        """Copies bounce to an address of their own; notices have the null sender (RFC 3834 3.1)."""
-        for handed in self.gateway.sink.handed if self.gateway.sink else ():
-            if handed.recipient == officer.address:
-                notice = parse(handed.data)["Auto-Submitted"] is not None
-                pattern = "" if notice else rf"bounce\+\d+-[0-9a-f]{{20}}@{self.gateway.domain}"
-                assert re.fullmatch(pattern, handed.sender), handed.sender
-
-    def _check_copy(self, step: Step, raw: bytes, reader: Officer, local: str) -> None:
-        key = step.outcome.of or step.name
-        submission = self._submissions[key]
-        person = self.story.people[submission.author]
-        origin = self.identities[local]
-        ending = f"({person.name}, {person.country})"
-        subject = step.outcome.shown_subject or f"[{origin.title}] {submission.subject} {ending}"
-        answers = step.act.answers if isinstance(step.act, Mail) else None
-        answers = answers if step.outcome.threaded else None
-        expected = Expected(
-            submission=submission,
-            author=self.officers[submission.author],
-            person=person,
-            subject=subject,
-            answers=self._submissions[answers].message_id if answers else None,
-            says=step.outcome.says,
-            evidence=step.outcome.evidence,
-        )
-        needles = needles_of(submission, self.story.people, CLIENT)
-        message_id = check_copy(raw, reader, origin, expected, needles)
-        assert submission.message_id in (None, message_id), "two Message-IDs of one posting"
-        self._submissions[key] = replace(submission, message_id=message_id)
-
-    def _new(self, name: str, officer: Officer) -> list[bytes]:
-        copies = self.gateway.copies(officer.address)
-        before, self._seen[name] = self._seen.get(name, 0), len(copies)
-        return copies[before:]
-
     def _identities(self) -> dict[str, Identity]:
-        """Local part -> identity, of every list, by its letter too, and of gateway@."""
+        """Local part -> identity, of every list, by its letter too, of every desk, and of the
+        gateway's own addresses."""
         domain = self.gateway.domain
         with self.gateway.reading() as session:
             command = mailing_list.own_key(session, Purpose.COMMAND)
-            found = {"gateway": _identity(command, "")}
-            for one in mailing_list.all_lists(session):
-                assert one.key.address == one.address(domain)
-                found[one.local_part] = found[one.letter.lower()] = _identity(one.key, one.title)
+            found = {one: _identity(command, f"{one}@{domain}", "") for one in SERVICES}
+            for one in (*mailing_list.all_lists(session), *mailing_list.desks(session)):
+                made = _identity(one.key, one.address(domain), one.title, desk=one.is_desk)
+                found[one.local_part] = made
+                if not one.is_desk:
+                    assert one.key.address == made.address
+                    found[one.letter.lower()] = made
         return found
 
     def _address(self, name: str) -> str:
@@ -284,25 +264,24 @@ class Play:
     def _certificate(self, name: str) -> bytes:
         if name in self.story.people:
             return self.officers[name].certificate
-        return self.identities[name].certificate
+        return self.identities[_local_part(name)].certificate
 
 
-def _identity(key: GatewayKey, title: str) -> Identity:
-    return Identity(key.address, title, key.fingerprint, key.certificate)
+def _local_part(name: str) -> str:
+    return name.partition("@")[0].lower()
+
+
+def _identity(key: GatewayKey, address: str, title: str, *, desk: bool = False) -> Identity:
+    return Identity(address, title, key.fingerprint, key.certificate, desk)
 
 
 def _used(story: Story) -> set[str]:
-    """Names of those who are members, or do something."""
+    """Names of those who are members, do something, or get something."""
     names = set(story.members)
     for step in story.steps:
-        match step.act:
-            case Mail():
-                readers = {one for one in step.act.encrypt_to or () if one in story.people}
-                names |= {step.act.author, *readers} | ({step.act.by} if step.act.by else set())
-            case Enrol():
-                names.add(step.act.enrol)
-            case _:
-                pass
+        names |= step.people
+        if isinstance(step.act, Mail):
+            names |= {one for one in step.act.encrypt_to or () if one in story.people}
     return names
 
 
@@ -310,6 +289,18 @@ def _attachment(name: str) -> Attachment:
     """A file with octets that a careless program would change."""
     content = name.encode() + b"\r\nline\nline\r \x00\xff\xfe" + bytes(range(256)) * 20
     return name, "application/octet-stream", content
+
+
+def _certificate_of(officer: Officer) -> Attachment:
+    """As Thunderbird attaches one."""
+    name = f"OpenPGP_0x{officer.fingerprint[-16:]}.asc"
+    return name, "application/pgp-keys", officer.certificate
+
+
+def _reply(text: str, notice: Told) -> str:
+    """What somebody types above the quotation that their program makes."""
+    quoted = "".join(f"> {line}".rstrip() + "\n" for line in notice.text.splitlines())
+    return f"{text.rstrip()}\n\nENVIRONET wrote:\n{quoted}"
 
 
 def _line(answer: tuple[int, str]) -> str:

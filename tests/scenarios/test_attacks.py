@@ -1,6 +1,6 @@
 """Attacks by who carries a mail, holds a signed object, or is a member: each was done once.
 
-The doors are left out: mails go to `pipeline.submit` of a real App, with real signatures.
+The doors are left out: mails go to `dispatch.submit` of a real App, with real signatures.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from gateway.app import App, open_app
 from gateway.delivery.writing import posting_letter
 from gateway.message.envelope import Envelope
-from gateway.posting import pipeline
+from gateway import dispatch
 from gateway.posting.opening import inflation_limit
 from gateway.store import mailing_list
 from gateway.store.outbox import OutboxEntry
@@ -37,7 +37,7 @@ class Place:
     def submit(self, mail: bytes, *to: str) -> list[str]:
         envelope = Envelope("carrier@elsewhere.example", to, mail, "127.0.0.1", self.app.clock())
         limit = inflation_limit(self.app.config)
-        replies = pipeline.submit(self.app, envelope, limit) or ()
+        replies = dispatch.submit(self.app, envelope, limit) or ()
         return [f"{one.code} {one.status}" for one in replies]
 
     def write(self, to: Sequence[str], subject: str = "Ivory", **how: object) -> bytes:

@@ -14,6 +14,7 @@ from gateway.app import App, open_app, utc_now
 from gateway.delivery.handoff import Copies, Copy, Live, Outcome, Record, always
 from gateway.delivery.worker import Worker
 from gateway.message.envelope import Envelope
+from gateway import dispatch
 from gateway.posting import pipeline
 from gateway.store.posting import Posting
 from tests.gateway import DOMAIN, RunningGateway, short_place
@@ -59,7 +60,7 @@ def submit(app: App, gateway: RunningGateway, author: Officer, subject: str) -> 
     certificate = gateway.certificate(LIST)
     mail = author.write(to=[LIST], certificates=[certificate], subject=subject, text="Ivory.\n")
     envelope = Envelope(author.address, (LIST,), mail, "127.0.0.1", app.clock())
-    assert pipeline.submit(app, envelope, 1 << 26) == (pipeline.ACCEPTED,)
+    assert dispatch.submit(app, envelope, 1 << 26) == (pipeline.ACCEPTED,)
 
 
 def test_a_posting_that_can_not_be_opened_does_not_stop_the_next(

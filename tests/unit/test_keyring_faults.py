@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -60,13 +61,15 @@ def test_agent_that_does_not_start(
         lambda: broken.decrypt(data_key),
         lambda: broken.sign(TEXT, certificate),
         lambda: broken.generate("ENVIRONET", "new@environet.example"),
+        lambda: broken.add_user_id(certificate, "ENVIRONET", "new@environet.example"),
+        lambda: broken.set_expiry(certificate, datetime(2040, 1, 1, tzinfo=UTC)),
     ):
         with pytest.raises(Unavailable):
             attempt()
 
 
 def test_agent_that_hangs(own: Keyring) -> None:
-    message = encrypted(own, TEXT)
+    message, key = encrypted(own, TEXT), fingerprint(own)
     impatient = Keyring(own.home, timeout=0.5)
     assert impatient.unwrap(message, LIMIT)
     pid = agent_pid(own)
@@ -77,6 +80,8 @@ def test_agent_that_hangs(own: Keyring) -> None:
             impatient.unwrap(message, LIMIT)
         with pytest.raises(Unavailable):
             impatient.sign(TEXT, "0" * 40)
+        with pytest.raises(Unavailable, match="124"):
+            impatient.add_user_id(key, "ENVIRONET", "new@environet.example")
         assert time.monotonic() - begun < 3
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -125,11 +130,12 @@ def test_lost_home(own: Keyring, damage: str) -> None:
         (own.home / "pubring.kbx").write_bytes(b"no keybox\n" * 100)
     attempts: dict[str, Callable[[], object]] = {
         "unwrap": lambda: own.unwrap(message, LIMIT),
-        "find": lambda: own.find(LIST),
         "export": lambda: own.export(key),
         "encrypt": lambda: own.encrypt_to_self(b"x", key),
         "sign": lambda: own.sign(TEXT, key),
         "generate": lambda: own.generate("ENVIRONET", "new@environet.example"),
+        "user ID": lambda: own.add_user_id(key, "ENVIRONET", "new@environet.example"),
+        "expiry": lambda: own.set_expiry(key, None),
     }
     answered = []
     for name, attempt in attempts.items():

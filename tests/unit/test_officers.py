@@ -14,6 +14,7 @@ from gateway.crypto.keyring import Keyring
 from gateway.resources import gnupg_skeleton
 from tests import officers, programs
 from tests.officers import Officer, parse, signed_parts
+from tests.unit.keyring_home import fingerprint
 
 LIST = "wildlife@environet.example"
 SUBJECT = "Ivory at Mombasa — 12 tusks"
@@ -32,7 +33,7 @@ def keyring() -> Iterator[Keyring]:
 
 @pytest.fixture(scope="module")
 def list_certificate(keyring: Keyring) -> bytes:
-    return keyring.export(keyring.find(LIST) or "")
+    return keyring.export(fingerprint(keyring))
 
 
 @pytest.fixture(scope="module", params=["gpg", "sq", "rnp", "sequoia"])
@@ -157,7 +158,7 @@ def test_officer_reads_a_delivered_copy(
                 ("original-signed.eml", "application/octet-stream", evidence),
             ],
         )
-        signature, _ = keyring.sign(entity, keyring.find(LIST) or "")
+        signature, _ = keyring.sign(entity, fingerprint(keyring))
         # The list's certificate makes Sequoia write what RNP reads: version 1, no AEAD.
         sealed = author.program.encrypt(
             officers.signed_entity(entity, signature), [officer.certificate, list_certificate]
@@ -165,7 +166,7 @@ def test_officer_reads_a_delivered_copy(
         copy = b"From: list\r\nSubject: [Wildlife] ...\r\n" + officers.encrypted_entity(sealed)
 
         reading = officer.read(copy, list_certificate)
-        assert reading.list_signature == keyring.find(LIST)
+        assert reading.list_signature == fingerprint(keyring)
         assert len(reading.pkesk_key_ids) == 2
         assert reading.outer["Subject"] == "[Wildlife] ..."
         assert reading.text.splitlines() == ["Author: Ana Lind"]

@@ -11,12 +11,27 @@ import click
 
 from gateway import config
 from gateway.cli import main as environet
+from gateway.command.context import Command
+from gateway.command.table import COMMANDS as BY_MAIL
+from gateway.store.member import Role
 
 DOCS = Path(__file__).parent.parent / "docs"
 COMMANDS = """\
 # Commands
 
-Made from the code by `python -m contrib.make_docs`; change it there.
+Made from the code by `python -m contrib.make_docs`; change it there. First what officers write to
+the gateway, then what an operator types.
+
+## By mail
+
+A signed mail, encrypted to the key of `gateway@`, with one command on each line of its text. All
+are answered in one encrypted mail, in the language of whoever wrote. What is quoted (`>`), and what
+stands behind `end` or a signature line (`-- `), is not read. Where the text has no command the
+subject counts, if it is signed. Capitals do not matter. `help` lists the commands that the one who
+asks may use.
+
+BY_MAIL
+## On the command line
 
 `--state DIR`, or `ENVIRONET_STATE` in the environment, names the gateway's state directory for
 every command; it stands before the command. `environet COMMAND --help` prints what is written here.
@@ -41,7 +56,8 @@ the state directory; what `init --handoff` is given is taken from where it is ty
 
 def commands() -> str:
     """docs/commands.md: every command with its help, arguments and options."""
-    lines = [COMMANDS]
+    head = COMMANDS.replace("BY_MAIL", "\n".join(map(_by_mail, BY_MAIL)))
+    lines = [head]
     for path, command in _walk(environet, "environet"):
         lines += _section(path, command)
     return "\n".join(lines).rstrip() + "\n"
@@ -66,6 +82,15 @@ def settings() -> str:
 def variable(setting: str) -> str:
     """The environment variable that overrides a setting."""
     return "ENVIRONET_" + setting.replace(".", "_").upper()
+
+
+def _by_mail(command: Command) -> str:
+    who = " or ".join(one.replace("-", " ") for one in Role if one in command.roles)
+    form = f" After it, a line each: {', '.join(f'`{key}:`' for key in command.form)}."
+    return (
+        f"### {command.usage}\n\nFor: {who or 'every member'}. {command.help}"
+        f"{form if command.form else ''}\n\n```\n{command.example}\n```\n"
+    )
 
 
 def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

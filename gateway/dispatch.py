@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from gateway.administration import certificates
 from gateway.app import App
 from gateway.command import applying, receiving
 from gateway.errors import Reply
@@ -12,7 +15,9 @@ from gateway.message.envelope import Envelope
 from gateway.posting import directory, pipeline
 from gateway.posting.directory import Service
 from gateway.posting.pipeline import ACCEPTED, Judged, Settled
+from gateway.store.actor import GATEWAY, actor_of
 from gateway.store.mailing_list import MailingList
+from gateway.store.member import Member
 
 
 def submit(app: App, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:
@@ -38,12 +43,29 @@ def _keep_all(app: App, envelope: Envelope, judged: Judged) -> tuple[Reply, ...]
     replies: dict[object, Reply] = {}
     with app.database.transaction() as session:
         named = [_destination(session, app, one) for one in envelope.recipients]
+        _update_certificates(session, app, judged, named)
         for one in named:
             key = one.id if isinstance(one, MailingList) else one
             if key not in replies:
                 replies[key] = _taken(session, app, judged, one, settled)
         pipeline.tell_of_refusals(session, app, judged, settled)
     return tuple(replies[one.id if isinstance(one, MailingList) else one] for one in named)
+
+
+def _update_certificates(
+    session: Session, app: App, judged: Judged, named: Sequence[MailingList | Service | None]
+) -> None:
+    """Keep what the verified author's mail adds to their certificate, whatever becomes of the mail;
+    and a revocation by whomever, which only the owner can have made, where the gateway itself is
+    written to."""
+    author = judged.author
+    if author is not None and author.update is not None:
+        member = session.get_one(Member, author.member_id)
+        certificates.update(session, app, member, author.update.after, actor_of(member))
+    if any(isinstance(one, Service) for one in named):
+        for one in judged.revocations:
+            member = session.get_one(Member, one.member_id)
+            certificates.update(session, app, member, one.after, GATEWAY)
 
 
 def _destination(session: Session, app: App, address: str) -> MailingList | Service | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -66,6 +66,17 @@ class UsageError(GatewayError):
     def told(self, translate: Callable[[str], str]) -> str:
         """The message in another language."""
         return translate(self.message) % self.values if self.values else translate(self.message)
+
+
+class Faults(UsageError):
+    """Several at once, each told as its own."""
+
+    def __init__(self, faults: Sequence[UsageError]) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = tuple(faults)
+
+    def told(self, translate: Callable[[str], str]) -> str:
+        return "; ".join(one.told(translate) for one in self.faults)
 
 
 def N_(message: str) -> str:

@@ -7,7 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway import config as settings
-from gateway.administration.lists import add_list, add_own_desks, make_command_key, make_key
+from gateway.administration.lists import (
+    add_list,
+    add_own_desks,
+    archive_names,
+    make_key,
+    service_names,
+)
 from gateway.app import KEYRING, App, Clock, open_app
 from gateway.crypto import vault
 from gateway.crypto.keyring import Keyring
@@ -67,15 +73,15 @@ def steps() -> int:
 
 
 def _fill(app: App, progress: Progress) -> None:
-    domain, name = app.config.domain, app.config.name
+    domain = app.config.domain
     with app.database.transaction() as session:
         ledger.start(session)
         progress("archive key")
-        archive = make_key(session, app, f"{name} archive", "archive", Purpose.ARCHIVE)
+        archive = make_key(session, app, Purpose.ARCHIVE, archive_names(app))
         sealed = app.keyring.encrypt_to_self(vault.new_key(), archive.fingerprint)
         session.add(DataKey(id=1, message=sealed, created_at=app.clock()))
         progress("command key")
-        make_command_key(session, app)
+        make_key(session, app, Purpose.COMMAND, service_names(app))
         add_own_desks(session)
         for letter, local_part, title, description in TOPICS:
             progress(f"key of {local_part}@{domain}")

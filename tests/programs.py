@@ -329,6 +329,18 @@ def verify_detached(data: bytes, signature: bytes, certificate: bytes) -> str | 
         return _signer(home, ["--verify", str(sig), "-"], data)[0]
 
 
+def verify_by_all(data: bytes, signature: bytes, certificates: Sequence[bytes]) -> tuple[str, ...]:
+    """GnuPG's verdict on several signatures in one block: fingerprints of the primary keys that
+    made them, in their order, where all are good; else none."""
+    with (
+        _files([*certificates, signature]) as files,
+        TemporaryDirectory(prefix="pgp") as folder,
+    ):
+        home = Path(folder)
+        gpg(home, "--no-autostart", "--import", *map(str, files[:-1]))
+        return _signers(home, ["--verify", str(files[-1]), "-"], data)[0]
+
+
 def verify_message(message: bytes, certificate: bytes) -> tuple[str | None, bytes]:
     """GnuPG's verdict on a one-pass or cleartext signed message, and what it says was signed."""
     with _reader(certificate) as home:
@@ -336,13 +348,17 @@ def verify_message(message: bytes, certificate: bytes) -> tuple[str | None, byte
 
 
 def _signer(home: Path, command: Sequence[str], data: bytes) -> tuple[str | None, bytes]:
+    signers, output = _signers(home, command, data)
+    return (signers[0] if len(signers) == 1 else None), output
+
+
+def _signers(home: Path, command: Sequence[str], data: bytes) -> tuple[tuple[str, ...], bytes]:
     status = home / "status"
     arguments = [*_GPG, "--homedir", str(home), "--status-file", str(status), *command]
     done = _execute(arguments, data)
     lines = [line.split(" ") for line in status.read_text(errors="replace").split("\n")]
     valid = [line[-1] for line in lines if line[:2] == ["[GNUPG:]", "VALIDSIG"]]
-    good = done.returncode == 0 and len(valid) == 1
-    return (valid[0] if good else None), done.stdout
+    return (tuple(valid) if done.returncode == 0 else ()), done.stdout
 
 
 _GPG = ("gpg", "--batch", "--no-tty", "--quiet", "--no-auto-key-retrieve", "--trust-model=always")

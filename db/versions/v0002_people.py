@@ -23,6 +23,11 @@ def upgrade() -> None:
             sa.Column("own_copies", sa.Boolean(), nullable=False, server_default=sa.true())
         )
         table.add_column(sa.Column("digest_at", MOMENT))
+        table.add_column(
+            sa.Column(
+                "suspended_by_country", sa.Boolean(), nullable=False, server_default=sa.false()
+            )
+        )
         table.create_index(op.f("ix_member_delivery"), ["delivery"])
     with op.batch_alter_table("member_role") as table:
         table.add_column(sa.Column("words", sa.String(), nullable=False, server_default=""))
@@ -56,7 +61,15 @@ def upgrade() -> None:
             sa.Column("regardless", sa.Boolean(), nullable=False, server_default=sa.false())
         )
         table.add_column(sa.Column("enclosed", sa.String(), nullable=False, server_default=""))
+        table.add_column(sa.Column("certificate", sa.LargeBinary()))
+    with op.batch_alter_table("gateway_key") as table:
+        table.add_column(sa.Column("expires_at", MOMENT))
+        table.add_column(sa.Column("announced_at", MOMENT))
+        table.add_column(sa.Column("announced_to", sa.Integer()))
+        table.add_column(sa.Column("warned_days", sa.Integer()))
+        table.add_column(sa.Column("told_expired_at", MOMENT))
     with op.batch_alter_table("member_certificate") as table:
+        table.add_column(sa.Column("serves_until", MOMENT))
         table.add_column(sa.Column("revoked_at", MOMENT))
         table.add_column(sa.Column("warned_days", sa.Integer()))
         table.add_column(sa.Column("told_expired_at", MOMENT))
@@ -95,6 +108,8 @@ def _tables() -> None:
         sa.Column("made_at", MOMENT, nullable=False),
         sa.Column("changed_at", MOMENT, nullable=False),
         sa.Column("reminded_at", MOMENT),
+        sa.Column("helped_at", MOMENT),
+        sa.Column("reported_at", MOMENT),
         sa.Column("decided_by", sa.String()),
         sa.ForeignKeyConstraint(["made_by"], ["member.id"], name=op.f("fk_application_made_by")),
         sa.ForeignKeyConstraint(
@@ -104,6 +119,13 @@ def _tables() -> None:
     )
     for column in ("code_hash", "member_id", "step"):
         op.create_index(op.f(f"ix_application_{column}"), "application", [column])
+    op.create_table(
+        "stranger",
+        sa.Column("fingerprint", sa.String(), nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint", name=op.f("pk_stranger")),
+    )
+    op.create_index(op.f("ix_stranger_at"), "stranger", ["at"])
     op.create_table(
         "request",
         sa.Column("posting_id", sa.Integer(), nullable=False),
@@ -117,7 +139,7 @@ def _tables() -> None:
         sa.ForeignKeyConstraint(["closed_by"], ["member.id"], name=op.f("fk_request_closed_by")),
         sa.ForeignKeyConstraint(["list_id"], ["mailing_list.id"], name=op.f("fk_request_list_id")),
         sa.ForeignKeyConstraint(["posting_id"], ["posting.id"], name=op.f("fk_request_posting_id")),
-        sa.PrimaryKeyConstraint("posting_id", name=op.f("pk_request")),
+        sa.PrimaryKeyConstraint("posting_id", "list_id", name=op.f("pk_request")),
     )
     op.create_index(op.f("ix_request_closed_at"), "request", ["closed_at"])
     op.create_table(

@@ -8,8 +8,9 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from gateway.administration import telling
 from gateway.app import App
-from gateway.crypto.certificate import names, read
+from gateway.crypto.certificate import encrypts_until, names, read
 from gateway.errors import UsageError
 from gateway.store import ledger, mailing_list
 from gateway.store.actor import GATEWAY, Actor
@@ -20,7 +21,7 @@ from gateway.store.mailing_list import (
     Moderation,
     Purpose,
 )
-from gateway.store.member import Member
+from gateway.store.member import Member, State
 
 SERVICES = ("register", "environet", "support", "library")
 """Local parts that share the key of the address for commands."""
@@ -33,7 +34,11 @@ _OWN_DESKS = (
     (Audience.ADMINISTRATORS, "environet", "ADM", "Desk", "Access and administration"),
     (Audience.SUPPORT, "support", "SUP", "Support", "Technical and urgent matters"),
 )
-_DAYS_A_YEAR = 365
+DAYS_A_YEAR = 365
+_LONGEST_DESCRIPTION = 200
+
+Names = Sequence[tuple[str, str]]
+"""(name, local part) of each address that a key serves, the first the one it is known by."""
 
 
 def add_list(
@@ -54,11 +59,11 @@ def add_list(
         raise UsageError(
             "title '%(title)s': 1 to 40 letters, digits, blanks and hyphens", title=title
         )
-    key = make_key(
-        session, app, f"{app.config.name} {title}", local_part, Purpose.LIST,
-        also=[(f"{app.config.name} {title} {name}", f"{local_part}-{ending}")
-              for _, ending, name in _DESKS],
-    )  # fmt: skip
+    if len(description) > _LONGEST_DESCRIPTION or not description.isprintable():
+        raise UsageError(
+            "description: one line of at most %(most)s characters", most=_LONGEST_DESCRIPTION
+        )
+    key = make_key(session, app, Purpose.LIST, list_names(app, title, local_part))
     added = MailingList(
         letter=letter,
         local_part=local_part,
@@ -88,6 +93,7 @@ def add_list_desks(session: Session, of: MailingList) -> None:
             description=f"{of.description}: {name}",
             key_fingerprint=of.key_fingerprint,
             moderation=Moderation.OPEN,
+            closed_at=of.closed_at,
             audience=audience,
             parent_id=of.id,
         )
@@ -105,7 +111,8 @@ def add_own_desks(session: Session) -> None:
     )
     session.add_all(
         MailingList(
-            letter=letter,
+            # A list that an older version added may have it.
+            letter=letter if mailing_list.find(session, letter) is None else f"{letter}-DESK",
             local_part=local_part,
             title=title,
             description=description,
@@ -119,17 +126,27 @@ def add_own_desks(session: Session) -> None:
     session.flush()
 
 
-def make_key(
-    session: Session,
-    app: App,
-    name: str,
-    local_part: str,
-    purpose: Purpose,
-    also: Sequence[tuple[str, str]] = (),
-) -> GatewayKey:
-    """A new key for one of the gateway's own addresses. also: (name, local part) of others that it
-    serves."""
+def list_names(app: App, title: str, local_part: str) -> Names:
+    """Whom a list's key stands for: the list, and its desks."""
+    name = f"{app.config.name} {title}"
+    desks = [(f"{name} {called}", f"{local_part}-{ending}") for _, ending, called in _DESKS]
+    return [(name, local_part), *desks]
+
+
+def service_names(app: App) -> Names:
+    """Whom the key for commands stands for."""
+    name = app.config.name
+    return [(name, "gateway"), *((f"{name} {one}", one) for one in SERVICES)]
+
+
+def archive_names(app: App) -> Names:
+    return [(f"{app.config.name} archive", "archive")]
+
+
+def make_key(session: Session, app: App, purpose: Purpose, serving: Names) -> GatewayKey:
+    """A new key for some of the gateway's own addresses; the first is the one it is known by."""
     domain, now = app.config.domain, app.clock()
+    (name, local_part), *others = serving
     address = f"{local_part}@{domain}"
     fingerprint = app.keyring.generate(
         name,
@@ -137,18 +154,12 @@ def make_key(
         # What is archived must open for good.
         None
         if purpose is Purpose.ARCHIVE
-        else now + timedelta(days=app.config.upkeep.key_years * _DAYS_A_YEAR),
-        [(title, f"{local}@{domain}") for title, local in also],
+        else now + timedelta(days=app.config.upkeep.key_years * DAYS_A_YEAR),
+        [(title, f"{local}@{domain}") for title, local in others],
     )
     key = keep_key(session, app, fingerprint, address, purpose)
     ledger.enter(session, now, "key-made", address=address, key=fingerprint, purpose=str(purpose))
     return key
-
-
-def make_command_key(session: Session, app: App) -> GatewayKey:
-    name = app.config.name
-    also = [(f"{name} {local}", local) for local in SERVICES]
-    return make_key(session, app, name, "gateway", Purpose.COMMAND, also)
 
 
 def keep_key(
@@ -162,8 +173,10 @@ def keep_key(
             fingerprint=fingerprint, address=address, purpose=purpose, created_at=app.clock()
         )
         session.add(key)
+    known = read(certificate)
     key.certificate = certificate
-    key.key_ids = " ".join(name for one in read(certificate).keys for name in names(one))
+    key.key_ids = " ".join(name for one in known.keys for name in names(one))
+    key.expires_at = encrypts_until(known)
     session.flush()
     return key
 
@@ -183,15 +196,22 @@ def change(
 def invite(
     session: Session, app: App, by: Actor, found: MailingList, member: Member, *, invited: bool
 ) -> None:
-    """Put a member on a list by invitation, or take them off it. Raises UsageError."""
+    """Put a member on a list by invitation, or take them off it, and tell them.
+
+    Nothing where it is so already. Raises UsageError.
+    """
     if not found.by_invitation:
         raise UsageError("%(list)s is for every member; members tick it off", list=found.local_part)
+    if invited and member.state is not State.ACTIVE:
+        raise UsageError("%(address)s is no active member", address=member.address)
+    if mailing_list.may_post(session, found, member.id) == invited:
+        return
     mailing_list.invite(session, found, member.id, invited=invited)
-    about: dict[str, str | int] = {"list": found.local_part, "member": member.id, "by": by.ledger}
-    if invited:
-        ledger.enter(session, app.clock(), "invited", **about)
-    else:
-        ledger.enter(session, app.clock(), "uninvited", **about)
+    ledger.enter(
+        session, app.clock(), "invited" if invited else "uninvited",
+        list=found.local_part, member=member.id, by=by.ledger,
+    )  # fmt: skip
+    telling.invited(session, app, by, member, found, in_=invited)
 
 
 def close(session: Session, app: App, by: Actor, found: MailingList) -> None:

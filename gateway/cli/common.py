@@ -13,6 +13,7 @@ import click
 
 from gateway.app import App, open_app
 from gateway.errors import GatewayError, Unavailable, UsageError
+from gateway.upgrading import check
 
 EXIT_FAULTS = 3
 EXIT_TEMPORARY = 75
@@ -45,7 +46,15 @@ class CommandGroup(click.Group):
 
 @contextmanager
 def opened(ctx: click.Context) -> Iterator[App]:
-    """The App of the state directory that the command line names."""
+    """The App of the state directory that the command line names, which is of this version."""
+    with opened_as_it_is(ctx) as app:
+        check(app)
+        yield app
+
+
+@contextmanager
+def opened_as_it_is(ctx: click.Context) -> Iterator[App]:
+    """The same of any version, to be upgraded."""
     app = open_app(state_of(ctx))
     file = app.database.url.database
     if app.database.url.get_backend_name() == "sqlite" and not Path(str(file)).exists():

@@ -6,11 +6,18 @@ import click
 
 from gateway.administration import lists as administration
 from gateway.app import App
-from gateway.cli.common import as_json, example, opened, show_json, show_table
+from gateway.cli.common import (
+    as_json,
+    example,
+    opened,
+    opened_with_vault,
+    show_json,
+    show_table,
+)
 from gateway.store import mailing_list
 from gateway.store import member as store_member
 from gateway.store.actor import OPERATOR
-from gateway.store.mailing_list import Invitation, MailingList, Moderation
+from gateway.store.mailing_list import MailingList, Moderation
 
 moderation_option = click.option(
     "--moderation",
@@ -70,7 +77,7 @@ def add(
     moderation: str | None,
 ) -> None:
     """Add a list, with a key of its own. Without --invite every member receives it."""
-    with opened(ctx) as app, app.database.transaction() as session:
+    with opened_with_vault(ctx) as app, app.database.transaction() as session:
         invited = [store_member.get(session, address) for address in invite]
         added = administration.add_list(
             session,
@@ -83,7 +90,8 @@ def add(
             by_invitation=bool(invite),
             by=OPERATOR,
         )
-        session.add_all(Invitation(list_id=added.id, member_id=one.id) for one in invited)
+        for one in invited:
+            administration.invite(session, app, OPERATOR, added, one, invited=True)
         address = added.address(app.config.domain)
     click.echo(f"{address} is open. Its certificate: environet key export {address}")
 
@@ -137,8 +145,8 @@ def change(
 @example("environet --state /var/lib/environet list invite OPC bo.berg@police.example")
 def invite_(ctx: click.Context, name: str, addresses: tuple[str, ...], out: bool) -> None:
     """Invite members to a list by invitation, or take them off it (--out)."""
-    with opened(ctx) as app, app.database.transaction() as session:
-        found = mailing_list.get(session, name)
+    with opened_with_vault(ctx) as app, app.database.transaction() as session:
+        found = mailing_list.get_topic(session, name)
         for address in addresses:
             one = store_member.get(session, address)
             administration.invite(session, app, OPERATOR, found, one, invited=not out)
@@ -153,7 +161,7 @@ def invite_(ctx: click.Context, name: str, addresses: tuple[str, ...], out: bool
 def close(ctx: click.Context, name: str) -> None:
     """Close a list: it takes no more mail; what it has sent stays in the archive."""
     with opened(ctx) as app, app.database.transaction() as session:
-        found = mailing_list.get(session, name)
+        found = mailing_list.get_topic(session, name)
         administration.close(session, app, OPERATOR, found)
         click.echo(f"{found.address(app.config.domain)} is closed.")
 

@@ -10,10 +10,17 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from gateway.administration import people
+from gateway.administration import joining, people
 from gateway.administration.people import Particulars
 from gateway.app import App
-from gateway.cli.common import as_json, example, opened, show_json, show_table
+from gateway.cli.common import (
+    as_json,
+    example,
+    opened,
+    opened_with_vault,
+    show_json,
+    show_table,
+)
 from gateway.crypto import certificate as openpgp
 from gateway.crypto.certificate import Certificate
 from gateway.errors import BadCertificate, UsageError
@@ -65,6 +72,7 @@ def members() -> None:
     help="Each posting as it comes, or a digest.",
 )
 @click.option("--own-copies/--no-own-copies", default=True, help="Their own postings come back.")
+@click.option("--welcome", is_flag=True, help="Send them the welcome: topics, certificates, terms.")
 @click.pass_context
 @example(
     "environet --state /var/lib/environet member add ana.lind@customs.example \\\n"
@@ -84,10 +92,11 @@ def add(
     language: tuple[str, ...],
     delivery: str,
     own_copies: bool,
+    welcome: bool,
 ) -> None:
     """Add a member. The certificate is checked: it must encrypt and sign now."""
-    with opened(ctx) as app:
-        admitted = _admitted(certificate, app.clock())
+    with opened_with_vault(ctx) if welcome else opened(ctx) as app:
+        admitted = read_admitted(certificate, app.clock())
         with app.database.transaction() as session:
             added = people.add(
                 session,
@@ -100,6 +109,8 @@ def add(
                 delivery=DeliveryMode(delivery),
                 own_copies=own_copies,
             )
+            if welcome:
+                joining.welcome(session, app, added)
             click.echo(f"{added.address} is a member, with certificate {admitted.fingerprint}.")
 
 
@@ -166,6 +177,67 @@ def remove(ctx: click.Context, address: str) -> None:
     _change_state(ctx, address, State.REMOVED)
 
 
+@members.command("set")
+@click.argument("address")
+@click.option("--name", help="The officer's name.")
+@click.option("--organisation", help="The agency's name.")
+@click.option("--country", metavar="CC", help="ISO 3166-1 alpha-2 code.")
+@click.option("--kind", type=click.Choice([one.value for one in Kind]),
+              help="Kind of organisation.")  # fmt: skip
+@click.option("--language", multiple=True, metavar="CODE",
+              help="ISO 639-1; the first is that of their notices; may be repeated.")  # fmt: skip
+@click.pass_context
+@example(
+    "environet --state /var/lib/environet member set ana.lind@customs.example --country TZ \\\n"
+    "    --language en --language sw"
+)
+def change(
+    ctx: click.Context,
+    address: str,
+    name: str | None,
+    organisation: str | None,
+    country: str | None,
+    kind: str | None,
+    language: tuple[str, ...],
+) -> None:
+    """Change a member's particulars. They are told."""
+    given = {"name": name, "organisation": organisation, "country": country, "kind": kind,
+             "languages": " ".join(language) or None}  # fmt: skip
+    changes = {key: value for key, value in given.items() if value is not None}
+    if not changes:
+        raise click.UsageError("say what to change, such as --country TZ")
+    with opened_with_vault(ctx) as app, app.database.transaction() as session:
+        found = store.get(session, address)
+        people.change_particulars(session, app, OPERATOR, found, changes)
+        click.echo(f"{found.address}: {', '.join(changes)} changed.")
+
+
+@members.command("role")
+@click.argument("address")
+@click.option("--add", "added", multiple=True, metavar="ROLE[:LIST]",
+              help="Give a role, such as moderator:B; may be repeated.")  # fmt: skip
+@click.option("--drop", "dropped", multiple=True, metavar="ROLE[:LIST]",
+              help="Take a role back; may be repeated.")  # fmt: skip
+@click.pass_context
+@example("environet --state /var/lib/environet member role ana.lind@customs.example "
+         "--add moderator:B --drop auditor")  # fmt: skip
+def role(
+    ctx: click.Context,
+    address: str,
+    added: tuple[str, ...],
+    dropped: tuple[str, ...],
+) -> None:
+    """Give a member roles, or take them back. They are told."""
+    if not added and not dropped:
+        raise click.UsageError("say which, such as --add moderator:B")
+    with opened_with_vault(ctx) as app, app.database.transaction() as session:
+        found = store.get(session, address)
+        for given, texts in ((True, added), (False, dropped)):
+            for text in texts:
+                people.change_role(session, app, OPERATOR, found, text, given=given)
+        click.echo(f"{found.address}: {_flat(_describe(session, found)['roles'])}")
+
+
 @members.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
@@ -196,7 +268,7 @@ def import_(ctx: click.Context, file: Path, folder: Path | None) -> None:
                 name = f"line {line} ({row['address'] or 'no address'})"
                 try:
                     path = (folder or file.parent) / row["certificate"]
-                    good.append((name, row, _admitted(path, app.clock())))
+                    good.append((name, row, read_admitted(path, app.clock())))
                 except (UsageError, BadCertificate) as error:
                     faults.append(f"{name}: {error}")
         with app.database.transaction() as session:
@@ -251,7 +323,8 @@ def _words(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
-def _admitted(path: Path, now: datetime) -> Certificate:
+def read_admitted(path: Path, now: datetime) -> Certificate:
+    """The certificate in a file. Raises UsageError and BadCertificate."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_CERTIFICATE_BYTES + 1)
@@ -266,7 +339,7 @@ def _admitted(path: Path, now: datetime) -> Certificate:
 
 
 def _change_state(ctx: click.Context, address: str, new: State) -> None:
-    with opened(ctx) as app, app.database.transaction() as session:
+    with opened_with_vault(ctx) as app, app.database.transaction() as session:
         found = store.get(session, address)
         people.change_state(session, app, OPERATOR, found, new)
         click.echo(f"{found.address} is {new}.")

@@ -74,7 +74,10 @@ def hold_show(ctx: click.Context, label: str, as_json: bool) -> None:
 @click.pass_context
 @example("environet --state /var/lib/environet hold approve H-17")
 def hold_approve(ctx: click.Context, label: str) -> None:
-    """Approve a held posting: it goes out as it would have, and its author is told."""
+    """Approve a held posting: it goes out as it would have, and its author is told.
+
+    The operator's word is enough where a list wants two moderators; they learn of it.
+    """
     _decide(ctx, label, Decision.APPROVED)
 
 
@@ -238,8 +241,9 @@ def ledger_list(ctx: click.Context, as_json: bool) -> None:
 
 
 def _decide(ctx: click.Context, label: str, decision: Decision, reason: str = "") -> None:
-    with opened(ctx) as app, app.database.transaction() as session:
-        found = moderation.decide(session, app, label, decision, OPERATOR, reason)
+    with opened_with_vault(ctx) as app, app.database.transaction() as session:
+        found = store_hold.get(session, label)
+        moderation.decide(session, app, found, decision, OPERATOR, reason)
         click.echo(f"{found.label} ({found.posting.label}) is {decision}.")
 
 
@@ -317,6 +321,7 @@ def _describe_hold(one: Hold) -> dict[str, object]:
         "author": one.posting.author.address,
         "rule": one.rule,
         "held_at": one.held_at,
+        "approvals": [each.member.address for each in one.approvals],
     }
 
 

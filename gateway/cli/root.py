@@ -12,7 +12,9 @@ import click
 from sqlalchemy.engine import make_url
 
 from gateway import config as settings
+from gateway import upgrading
 from gateway.app import utc_now
+from gateway.cli.applications import applications
 from gateway.cli.common import (
     EXIT_FAULTS,
     EXIT_TEMPORARY,
@@ -20,19 +22,19 @@ from gateway.cli.common import (
     as_json,
     example,
     opened,
+    opened_as_it_is,
     opened_with_vault,
     show_json,
     state_of,
 )
+from gateway.cli.keys import board
 from gateway.cli.lists import lists
 from gateway.cli.members import members
 from gateway.cli.operating import holds, ledger, postings, queue
+from gateway.cli.own_keys import keys
+from gateway.cli.requests import requests
 from gateway.config import ConfigError
-from gateway.errors import UsageError
 from gateway.founding import found, steps
-from gateway.store import mailing_list
-from gateway.store import member as store_member
-from gateway.store.certificate import of as certificate_of
 
 
 @click.group(cls=CommandGroup)
@@ -57,10 +59,14 @@ def main(state: Path | None) -> None:
 
 main.add_command(lists)
 main.add_command(members)
+main.add_command(board)
+main.add_command(applications)
 main.add_command(holds)
 main.add_command(queue)
 main.add_command(ledger)
 main.add_command(postings)
+main.add_command(keys)
+main.add_command(requests)
 
 
 @main.command()
@@ -99,6 +105,19 @@ def init(
     app.close()
     click.echo(f"{state} is ready. Settings: {state / settings.FILE}")
     click.echo("Next: 'environet member add', then 'environet serve'.")
+
+
+@main.command()
+@click.pass_context
+@example("environet --state /var/lib/environet upgrade")
+def upgrade(ctx: click.Context) -> None:
+    """Bring the state of an older version to this one. Stop the gateway and make a backup first.
+
+    Nothing where it is of this version already. May be run again after it was cut off.
+    """
+    with opened_as_it_is(ctx) as app:
+        done = upgrading.upgrade(app, click.echo)
+    click.echo("The state is of this version now." if done else "The state is of this version.")
 
 
 @main.command()
@@ -148,35 +167,6 @@ def worker(ctx: click.Context, number: int) -> None:
     with opened(ctx) as app:
         _start_log(app.config.log.level)
         asyncio.run(server.work(app, number))
-
-
-@main.group()
-def key() -> None:
-    """The certificates of the gateway's own keys and of its members."""
-
-
-@key.command("export")
-@click.argument("address")
-@click.pass_context
-@example("environet --state /var/lib/environet key export wildlife@environet.example")
-def key_export(ctx: click.Context, address: str) -> None:
-    """Print the armored certificate of a list, of gateway@, of archive@ or of a member."""
-    with opened(ctx) as app:
-        with app.database.reading() as session:
-            own = mailing_list.key_of(session, address, app.config.domain)
-            found_member = None if own else store_member.find(session, address)
-            theirs = certificate_of(session, found_member) if found_member else None
-        if own is not None:
-            click.echo(app.keyring.export_armored(own.fingerprint), nl=False)
-        elif theirs is not None:
-            from gateway.message.armor import armor
-
-            click.echo(armor(theirs.data, "PUBLIC KEY BLOCK").decode(), nl=False)
-        else:
-            raise UsageError(
-                f"{address} has no key here; 'environet list show' and 'environet member list' "
-                "show who has"
-            )
 
 
 @main.group("config")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from gateway.command.context import Answer, Call, Command, Context
+from gateway.command.reading import closest
 from gateway.errors import UsageError
 from gateway.notices.language import N_
 
 
 def _help(context: Context, call: Call) -> Answer:
-    if not call.rest:
+    wanted = " ".join(call.words).casefold()
+    if not wanted:
         lines = [f"  {one.usage}\n      {context.say(one.help)}" for one in context.commands]
         intro = context.say("Write one command a line, in the text of a signed, encrypted mail.")
         return Answer(intro + "\n\n" + "\n".join(lines))
-    wanted = " ".join(call.rest.lower().split())
     found = [one for one in context.commands if one.words == wanted] or [
         one for one in context.commands if one.words.startswith(wanted)
     ]
+    if not found and (meant := closest(wanted, context.commands)):
+        found = [meant]
     if not found:
         raise UsageError("there is no command %(name)s", name=wanted)
     return Answer("\n\n".join(_described(context, one) for one in found))

@@ -11,14 +11,18 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from sqlalchemy import delete
+
+from gateway.command.answering import told
 from gateway.command.context import Answer, Call, Command, Context
-from gateway.command.running import Result, Step, read, run
+from gateway.command.reading import Step, read
+from gateway.command.running import Result, run
 from gateway.errors import UsageError
 from gateway.message.typed import Typed
 from gateway.notices.language import N_
-from gateway.notices.notice import quoted
+from gateway.posting.notice import command_link
 from gateway.store.command_mail import Unconfirmed
 
 _CODE_BYTES = 10
@@ -28,6 +32,7 @@ def ask(context: Context, steps: Sequence[Step]) -> Result:
     """Keep steps, and tell their author how to have them run."""
     code = secrets.token_hex(_CODE_BYTES)
     code_hash = _hash(context, code)
+    context.session.execute(delete(Unconfirmed).where(Unconfirmed.at < _oldest(context)))
     kept = {
         "lines": [line for step in steps for line in step.typed.split("\n")],
         "certificates": [base64.b64encode(one).decode() for one in context.certificates],
@@ -41,22 +46,21 @@ def ask(context: Context, steps: Sequence[Step]) -> Result:
         )
     )
     text = context.say(
-        "Your mail program did not sign to whom this mail was written, so somebody else may have "
-        "passed it on. If you want it done, send a mail to the gateway with this line:"
+        "Not done yet: your mail program did not sign to whom this mail was written, so somebody "
+        "else may have passed it on. If you want it done, write this line to the gateway within "
+        "%(hours)s hours, or use the link:",
+        hours=context.app.config.policy.command_hours,
     )
-    shown = [step.shown for step in steps]
-    return Result(
-        shown[0],
-        Answer(f"{quoted(shown[1:])}\n\n{text}\n\n    confirm {code}".strip()),
-        done=False,
-    )
+    line = f"confirm {code}"
+    link = command_link(context.app, line)
+    shown = "\n".join(step.shown for step in steps)
+    return Result(shown, Answer(f"{text}\n\n    {line}\n    {link}"), done=False)
 
 
 def _confirm(context: Context, call: Call) -> Answer:
     code_hash = _hash(context, call.only("confirm CODE").lower())
     kept = context.session.get(Unconfirmed, code_hash)
-    oldest = context.now - timedelta(hours=context.app.config.policy.command_hours)
-    if kept is None or kept.member_id != context.member.id or kept.at < oldest:
+    if kept is None or kept.member_id != context.member.id or kept.at < _oldest(context):
         raise UsageError("there is nothing to confirm with this code")
     opened = json.loads(context.app.vault.open(f"unconfirmed/{code_hash}", kept.lines))
     context.session.delete(kept)
@@ -68,10 +72,15 @@ def _confirm(context: Context, call: Call) -> Answer:
     )
     results, _ = run(bound, list(read(lines, context.commands)))
     return Answer(
-        "\n\n".join(f"{quoted([one.shown])}\n{one.answer.text}" for one in results),
+        "\n\n".join(map(told, results)),
         tuple(each for one in results for each in one.answer.attachments),
         tuple(each for one in results for each in one.answer.enclosed),
     )
+
+
+def _oldest(context: Context) -> datetime:
+    """When that was said which may still be confirmed."""
+    return context.now - timedelta(hours=context.app.config.policy.command_hours)
 
 
 def _hash(context: Context, code: str) -> str:

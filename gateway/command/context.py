@@ -6,18 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.app import App
 from gateway.errors import UsageError
-from gateway.notices.language import Language
+from gateway.notices.language import Language, language
 from gateway.notices.notice import Attachment
 from gateway.posting.author import Author
 from gateway.posting.pipeline import Judged
 from gateway.store import mailing_list
 from gateway.store.actor import Actor, actor_of
-from gateway.store.mailing_list import Invitation, MailingList
+from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member, Role
 
 _FILLERS = frozenset({"and", "&", "please", "pls", "thanks"})
@@ -38,7 +37,6 @@ class Context:
     member: Member
     author: Author
     judged: Judged
-    language: Language
     now: datetime
     certificates: tuple[bytes, ...]
     commands: tuple[Command, ...]
@@ -48,17 +46,18 @@ class Context:
     def actor(self) -> Actor:
         return actor_of(self.member)
 
+    @property
+    def language(self) -> Language:
+        """The member's, as an earlier command of the same mail may have chosen it."""
+        return language(self.member.language)
+
     def say(self, message: str, **values: object) -> str:
         """A msgid in the member's language, its %(name)s filled in."""
         return self.language.say(message, **values)
 
     def topics(self) -> list[MailingList]:
         """The lists that the member takes part in or may: the others do not exist for them."""
-        invited = set(
-            self.session.scalars(
-                select(Invitation.list_id).where(Invitation.member_id == self.member.id)
-            )
-        )
+        invited = mailing_list.invitations(self.session, self.member.id)
         return [
             one
             for one in mailing_list.all_lists(self.session)
@@ -73,7 +72,7 @@ class Context:
             if wanted in (one.letter.casefold(), one.local_part, one.title.casefold()):
                 return one
         names = ", ".join(f"{one.letter} ({one.local_part})" for one in topics)
-        raise UsageError("there is no list %(name)s; there are %(names)s", name=name, names=names)
+        raise UsageError("there is no list '%(name)s'; there are %(names)s", name=name, names=names)
 
 
 @dataclass(frozen=True, slots=True)

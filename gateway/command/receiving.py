@@ -14,7 +14,6 @@ from gateway.command.running import run, steps_of
 from gateway.command.table import for_member
 from gateway.errors import Reply
 from gateway.message import entity, keydata
-from gateway.notices.language import language
 from gateway.posting import directory, pipeline
 from gateway.posting.author import Author
 from gateway.posting.directory import Service
@@ -58,7 +57,10 @@ def receive(session: Session, app: App, judged: Judged) -> Reply:
         return TOO_MANY
     command_mail.remember(session, hashes, author.member_id, now)
     context = _context(session, app, judged, opening, author)
-    steps = steps_of(context, opening.content.payload, _signed_subject(opening))
+    steps = steps_of(
+        context, opening.content.payload, _signed_subject(opening),
+        answers=bool(opening.fields.answered),
+    )  # fmt: skip
     results, waiting = run(context, steps)
     if waiting:
         results.append(confirming.ask(context, waiting))
@@ -96,7 +98,8 @@ def _is_for_another(session: Session, app: App, opening: Opening, author: Author
     """Whether what its carrier can't change names somebody else: then it is no mail of commands,
     whatever its text looks like."""
     ours = mailing_list.service_key_ids(session)
-    if opening.encrypted and not ours & set(opening.encrypted_to):
+    # A hidden recipient ("") may be us: gpg-agent found a key of ours for it.
+    if opening.encrypted and not (ours | {""}) & set(opening.encrypted_to):
         return True
     if author.intended and not ours & set(author.intended):
         return True
@@ -120,7 +123,6 @@ def _context(
         member=member,
         author=author,
         judged=judged,
-        language=language(member.language),
         now=app.clock(),
         certificates=keydata.offered(judged.mail, payload) if judged.mail else (),
         commands=for_member(member),

@@ -4,48 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from itertools import groupby
 
-from gateway.command.context import Answer, Call, Command, Context
-from gateway.errors import BadCertificate, UsageError
+from sqlalchemy import func, select
+
+from gateway.command.context import Answer, Context
+from gateway.command.reading import Step, closest, form_keys, read
+from gateway.errors import BadCertificate, Malformed, Undecryptable, UsageError
 from gateway.message import entity
-from gateway.message.typed import Typed, typed_lines, typed_subject
+from gateway.message.thread import plain
+from gateway.message.typed import typed_lines, typed_subject
+from gateway.posting.opening import payload_limit
+from gateway.store.posting import Posting
 
 MOST_COMMANDS = 50
-_MOST_STRAY = 3
-"""Lines on end that are no command, after which the rest is taken for prose."""
+_MOST_SHOWN = 5
+"""Lines on end that are no command, of those that the answer quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One line and what came of it. shown: as it was typed. done: False where it was refused or not
-    understood."""
+    """What came of a line, or of several on end that are no command. shown: as typed, LF between.
+    known: whether it is a command at all; done: False where it was refused or not understood."""
 
     shown: str
     answer: Answer
     done: bool
+    known: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A line with the command in it; command None where it has none that the member may use."""
+def steps_of(context: Context, payload: bytes, subject: str, *, answers: bool) -> list[Step]:
+    """All lines of a mail; its subject where no line of the text is a command.
 
-    shown: str
-    command: Command | None
-    call: Call
-    typed: str
-
-
-def steps_of(context: Context, payload: bytes, subject: str) -> list[Step]:
-    """All lines of a mail; its subject where no line of the text is a command."""
-    keys = form_keys(context.commands)
-    lines = typed_lines(entity.read(payload), form_keys=keys)
-    steps = list(read(lines, context.commands))
-    if not any(step.command for step in steps):
-        of_subject = typed_subject(subject)
-        alone = list(read([of_subject] if of_subject else [], context.commands))
-        steps = alone if any(step.command for step in alone) else steps
-    return steps
+    answers: whether the mail answers another: then "Re: deliver each" is that one's subject and
+    orders nothing.
+    """
+    lines = typed_lines(entity.read(payload), form_keys=form_keys(context.commands))
+    own_name = context.member.name.casefold()
+    steps = [one for one in read(lines, context.commands) if one.typed.casefold() != own_name]
+    if any(step.command for step in steps):
+        return steps
+    found = typed_subject(subject)
+    if found is None or (answers and found.text.casefold() != plain(subject).casefold()):
+        return steps
+    alone = list(read([found], context.commands))
+    return alone if any(step.command for step in alone) else steps
 
 
 def run(context: Context, steps: Sequence[Step]) -> tuple[list[Result], list[Step]]:
@@ -53,84 +56,79 @@ def run(context: Context, steps: Sequence[Step]) -> tuple[list[Result], list[Ste
     where the mail does not say under its signature that it was meant for the gateway."""
     results: list[Result] = []
     waiting: list[Step] = []
-    for step in steps[:MOST_COMMANDS]:
-        if step.command is not None and step.command.changes and not context.bound:
-            waiting.append(step)
+    room = payload_limit(context.app.config)
+    count = 0
+    for is_command, group in groupby(steps, key=lambda one: one.command is not None):
+        if not is_command:
+            results += _not_understood(context, list(group))
             continue
-        results.append(_run_one(context, step))
-    if len(steps) > MOST_COMMANDS:
-        text = context.say(
-            "Not run, nor what follows it: a mail may have %(most)s commands.", most=MOST_COMMANDS
-        )
-        results.append(Result(steps[MOST_COMMANDS].shown, Answer(text), done=False))
+        for step in group:
+            count += 1
+            if count > MOST_COMMANDS:
+                results.append(_too_many(context, step))
+                return results, waiting
+            if step.command is not None and step.command.changes and not context.bound:
+                waiting.append(step)
+                continue
+            result = _run_one(context, step, room)
+            room -= _bytes_enclosed(context, result.answer)
+            results.append(result)
     return results, waiting
 
 
-def read(lines: Sequence[Typed], commands: Sequence[Command]) -> Iterator[Step]:
-    """Lines as steps: a command takes the lines of its form with it."""
-    stray = 0
-    at = 0
-    while at < len(lines) and stray < _MOST_STRAY:
-        line = lines[at]
-        at += 1
-        found = _command_in(line.text, commands)
-        if found is None:
-            stray += 1
-            yield Step(line.shown, None, Call(line.text), line.text)
-            continue
-        stray = 0
-        command, rest = found
-        form: dict[str, str] = {}
-        taken = [line.text]
-        while command.form and at < len(lines) and (pair := _form_line(lines[at].text, command)):
-            form.setdefault(*pair)
-            taken.append(lines[at].text)
-            at += 1
-        yield Step(line.shown, command, Call(rest, form), "\n".join(taken))
-
-
-def form_keys(commands: Sequence[Command]) -> frozenset[str]:
-    return frozenset(key for command in commands for key in command.form)
-
-
-def nearest(context: Context, text: str) -> str:
-    """What to write instead of a line that is no command."""
-    known = {command.words: command for command in context.commands}
-    typed = " ".join(text.lower().split()[:2])
-    close = get_close_matches(typed, known, n=1, cutoff=0.6) or get_close_matches(
-        typed.partition(" ")[0], known, n=1, cutoff=0.6
-    )
-    if close:
-        return context.say(
-            "This is no command. Did you mean: %(usage)s", usage=known[close[0]].usage
-        )
-    return context.say('This is no command. "help" lists those that there are.')
-
-
-def _run_one(context: Context, step: Step) -> Result:
+def _run_one(context: Context, step: Step, room: int) -> Result:
+    """room: bytes of postings that may still go along with the answer, which is one mail."""
     if step.command is None:
-        return Result(step.shown, Answer(nearest(context, step.call.rest)), done=False)
+        raise AssertionError("ran a line that is no command")
     try:
         with context.session.begin_nested():
-            return Result(step.shown, step.command.run(context, step.call), done=True)
+            answer = step.command.run(context, step.call)
+            _check_room(context, answer, room)
+            return Result(step.shown, answer, done=True)
     except UsageError as error:
         why = error.told(context.language.say)
-    except BadCertificate as error:
+    except (BadCertificate, Malformed, Undecryptable) as error:
         why = str(error)
-    text = context.say("Not done: %(why)s.", why=why.rstrip("."))
+    said = context.say("Not done: %(why)s.", why=why.rstrip("."))
+    if step.command.words != "help":
+        said += " " + context.say('"help %(command)s" explains it.', command=step.command.words)
+    return Result(step.shown, Answer(said), done=False)
+
+
+def _check_room(context: Context, answer: Answer, room: int) -> None:
+    if _bytes_enclosed(context, answer) > room:
+        raise UsageError("it is too large for this answer; ask for it in a mail of its own")
+
+
+def _bytes_enclosed(context: Context, answer: Answer) -> int:
+    attached = sum(len(one.data) for one in answer.attachments)
+    if not answer.enclosed:
+        return attached
+    query = select(func.sum(func.length(Posting.submission)))
+    sealed = context.session.scalar(query.where(Posting.id.in_(answer.enclosed)))
+    return attached + int(sealed or 0)
+
+
+def _not_understood(context: Context, steps: Sequence[Step]) -> Iterator[Result]:
+    """A result for each line that is like a command, and one for those between on end."""
+    for command, group in groupby(steps, key=lambda one: closest(one.call.rest, context.commands)):
+        lines = [one.shown for one in group]
+        if command is None:
+            more = ["..."] if len(lines) > _MOST_SHOWN else []
+            text = context.say('This is no command. "help" lists those that there are.')
+            yield _unknown([*lines[:_MOST_SHOWN], *more], text)
+            continue
+        usage = command.usage
+        text = context.say("This is no command. Did you mean: %(usage)s", usage=usage)
+        yield from (_unknown([line], text) for line in lines)
+
+
+def _unknown(lines: Sequence[str], text: str) -> Result:
+    return Result("\n".join(lines), Answer(text), done=False, known=False)
+
+
+def _too_many(context: Context, step: Step) -> Result:
+    text = context.say(
+        "Not run, nor what follows it: a mail may have %(most)s commands.", most=MOST_COMMANDS
+    )
     return Result(step.shown, Answer(text), done=False)
-
-
-def _command_in(text: str, commands: Sequence[Command]) -> tuple[Command, str] | None:
-    """The command that a line begins with, the longest first, and the rest of the line."""
-    folded = text.casefold().rstrip(".!")
-    for command in sorted(commands, key=lambda one: -len(one.words)):
-        if folded == command.words or folded.startswith(command.words + " "):
-            return command, text[len(command.words) :].strip()
-    return None
-
-
-def _form_line(text: str, command: Command) -> tuple[str, str] | None:
-    key, colon, value = text.partition(":")
-    name = " ".join(key.casefold().split())
-    return (name, value.strip()) if colon and name in command.form else None

@@ -5,7 +5,20 @@ The help, docs/mail-commands.md and the tests are made from this table.
 
 from __future__ import annotations
 
-from gateway.command import asking, confirming, profile
+from gateway.command import (
+    administering,
+    archive,
+    asking,
+    auditing,
+    confirming,
+    experts,
+    joining,
+    keys,
+    listkeeping,
+    moderation,
+    own_keys,
+    profile,
+)
 from gateway.command.context import Command
 from gateway.store.member import Member
 
@@ -13,6 +26,15 @@ COMMANDS: tuple[Command, ...] = (
     *asking.COMMANDS,
     *confirming.COMMANDS,
     *profile.COMMANDS,
+    *keys.COMMANDS,
+    *archive.COMMANDS,
+    *experts.COMMANDS,
+    *moderation.COMMANDS,
+    *joining.COMMANDS,
+    *administering.COMMANDS,
+    *listkeeping.COMMANDS,
+    *own_keys.COMMANDS,
+    *auditing.COMMANDS,
 )
 
 

@@ -45,7 +45,7 @@ def health(certificate: Certificate, now: datetime) -> Health:
     """now: UTC. Encrypts once, to see that it works."""
     fault = " ".join(admission_faults(certificate, now)) or None
     encrypts = encryption_fault(certificate, now) is None
-    signers = [key for key in certificate.keys if key.signs and not key.revoked]
+    signers = _signers(certificate)
     live = [key for key in signers if key.live(now)]
     ended = certificate.revoked or is_past(certificate.expires_at, now)
     in_use = encryption_keys(certificate)
@@ -53,19 +53,28 @@ def health(certificate: Certificate, now: datetime) -> Health:
         fault=fault,
         signs=bool(live) and not ended,
         encrypts=encrypts and (fault is None or encrypts_to(certificate)),
-        expires_at=earliest(
-            certificate.expires_at, _signs_until(signers), encrypts_until(certificate)
-        ),
+        expires_at=serves_until(certificate),
         algorithm=_algorithm(live or signers or certificate.keys[:1], in_use),
         post_quantum=bool(in_use) and all(key.algorithm.post_quantum for key in in_use),
         weaknesses=tuple(_weaknesses(dict.fromkeys((*live, *in_use)))),
     )
 
 
-def _signs_until(signers: Sequence[Key]) -> datetime | None:
-    """When the last of them expires; None where one never does."""
+def signs_until(certificate: Certificate) -> datetime | None:
+    """The moment (UTC) from which nothing that is signed with it counts; None means never."""
+    signers = _signers(certificate)
     ends = [key.expires_at for key in signers if key.expires_at is not None]
-    return max(ends, default=None) if len(ends) == len(signers) else None
+    last = max(ends, default=None) if len(ends) == len(signers) else None
+    return earliest(certificate.expires_at, last)
+
+
+def serves_until(certificate: Certificate) -> datetime | None:
+    """The moment (UTC) at which signing or encrypting to it stops, the earlier. No crypto."""
+    return earliest(signs_until(certificate), encrypts_until(certificate))
+
+
+def _signers(certificate: Certificate) -> list[Key]:
+    return [key for key in certificate.keys if key.signs and not key.revoked]
 
 
 def _algorithm(signers: Sequence[Key], in_use: Sequence[Key]) -> str:

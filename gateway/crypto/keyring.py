@@ -20,7 +20,8 @@ from threading import BoundedSemaphore
 from typing import Any, Final, cast
 
 from gateway.crypto.certificate import read, strip
-from gateway.crypto.gpg_process import Answer, TimedGpg, gpgconf, keybox, sync
+from gateway.crypto.gpg_home import changing, keybox, mend
+from gateway.crypto.gpg_process import Answer, TimedGpg, gpgconf
 from gateway.errors import GatewayError, TooLarge, Unavailable, Undecryptable, UsageError
 from gateway.message.packet import USER_ID, body, packets
 
@@ -73,6 +74,7 @@ class Keyring:
     def __init__(self, home: Path, *, timeout: float = 60.0, parallel: int = 4) -> None:
         self.home = home
         self._gate = BoundedSemaphore(parallel)
+        mend(home)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
         try:
             self._gpg = TimedGpg(timeout, gnupghome=str(home), env=environment)
@@ -107,14 +109,14 @@ class Keyring:
             f"Creation-Date: seconds={created}\nExpire-Date: {lifetime}\n"
             f"Name-Real: {name}\nName-Email: {address}\n%commit\n"
         )
-        answer = self._run("generate", lambda gpg: gpg.gen_key(parameters.encode()))
-        made = answer.all("KEY_CREATED")
-        if not made:
-            raise Unavailable(f"gpg made no key for {address} (exit status {answer.returncode})")
-        fingerprint = made[0][1]
-        if others:
-            self._add_user_ids(fingerprint, others)
-        sync(self.home)
+        with changing(self.home):
+            answer = self._run("generate", lambda gpg: gpg.gen_key(parameters.encode()))
+            made = answer.all("KEY_CREATED")
+            if not made:
+                raise Unavailable(f"gpg made no key (exit status {answer.returncode})")
+            fingerprint = made[0][1]
+            if others:
+                self._add_user_ids(fingerprint, others)
         return fingerprint
 
     def add_user_id(self, fingerprint: str, name: str, address: str) -> None:
@@ -122,8 +124,9 @@ class Keyring:
 
         May be run again after it was cut off at any point. Raises UsageError as generate does.
         """
-        self._add_user_ids(fingerprint, [_user_id(name, address)])
-        sync(self.home)
+        user_id = _user_id(name, address)
+        with changing(self.home):
+            self._add_user_ids(fingerprint, [user_id])
 
     def set_expiry(self, fingerprint: str, expires: datetime | None) -> None:
         """Let a key, and every subkey of it that is not revoked, expire then (UTC); None: never.
@@ -134,11 +137,11 @@ class Keyring:
         """
         _check_expiry(expires)
         limit = f"{expires.astimezone(UTC):%Y%m%dT%H%M%S}" if expires else "0"
-        for subkey in self._expiring_otherwise(fingerprint, expires):
-            self._edit("--quick-set-expire", fingerprint, limit, *subkey)
-        if self._expiring_otherwise(fingerprint, expires):
-            raise Unavailable(f"gpg can't change the expiry of {fingerprint}")
-        sync(self.home)
+        with changing(self.home):
+            for subkey in self._expiring_otherwise(fingerprint, expires):
+                self._edit("--quick-set-expire", fingerprint, limit, *subkey)
+            if self._expiring_otherwise(fingerprint, expires):
+                raise Unavailable(f"gpg can't change the expiry of {fingerprint}")
 
     def export(self, fingerprint: str) -> bytes:
         """A key's certificate, binary, with subkeys that have expired too."""
@@ -202,16 +205,15 @@ class Keyring:
     def _add_user_ids(self, fingerprint: str, wanted: Sequence[str]) -> None:
         """What came of it is read from the certificate: gpg's exit status is that of a fault also
         where a user ID is there already, or the primary one is marked as such."""
-        present = _user_ids(self.export(fingerprint))
-        if set(wanted) <= set(present):
+        before = self.export(fingerprint)
+        first = _user_ids(before)[0]
+        if _has(before, wanted, first):
             return
         # First of all, for without a mark the newest one is primary, and is the one in copies.
-        self._edit("--quick-set-primary-uid", fingerprint, present[0])
+        self._edit("--quick-set-primary-uid", fingerprint, first)
         for each in wanted:
             self._edit("--quick-add-uid", fingerprint, each)
-        certificate = self.export(fingerprint)
-        primary = _user_ids(strip(read(certificate)))
-        if not set(wanted) <= set(_user_ids(certificate)) or primary != present[:1]:
+        if not _has(self.export(fingerprint), wanted, first):
             raise Unavailable(f"gpg can't add user IDs to {fingerprint}")
 
     def _expiring_otherwise(
@@ -384,6 +386,11 @@ def _user_ids(certificate: bytes) -> list[str]:
     written = [body(certificate, one) for one in packets(certificate) if one.tag == USER_ID]
     in_force = read(certificate).user_ids
     return [one for each in written if (one := each.decode(errors="replace")) in in_force]
+
+
+def _has(certificate: bytes, user_ids: Sequence[str], primary: str) -> bool:
+    counting = _user_ids(strip(read(certificate)))
+    return set(user_ids) <= set(_user_ids(certificate)) and counting == [primary]
 
 
 def _check_expiry(expires: datetime | None) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from gateway.crypto.encryptor import Encryptor, Recipient
 from gateway.delivery.handoff import Copy
 from gateway.delivery.letter import Letter
 from gateway.message.armor import SharedArmor
+
+Envelope = Callable[[int], tuple[str, str]]
+"""Outbox id -> (sender, recipient)."""
+Wanted = Callable[[int], bool]
+"""Outbox id -> whether its copy may go out still."""
 
 
 def copies(
@@ -16,13 +22,14 @@ def copies(
     letter: Letter,
     recipients: Sequence[Recipient],
     carrier: bytes,
-    envelope: Callable[[int], tuple[str, str]],
+    envelope: Envelope,
     failed: dict[int, str],
+    wanted: Wanted = lambda _: True,
 ) -> Iterator[Copy]:
     """Encrypt a letter for recipients (by outbox id) and yield what goes on the wire to each.
 
-    envelope: outbox id -> (sender, recipient). carrier: our own certificate, see Encryptor. Whoever
-    can't be encrypted to is put into `failed` with the reason; the others get theirs.
+    carrier: our own certificate, see Encryptor. Whoever can't be encrypted to is put into `failed`
+    with the reason; the others get theirs.
     """
     head, foot = _frame(letter)
     for batch in encryptor.encrypt(letter.entity, recipients, carrier):
@@ -30,8 +37,25 @@ def copies(
         armor = SharedArmor(batch.data, line_end=b"\r\n")
         for entry_id, pkesks in batch.pkesks.items():
             parts = (head, *armor.parts(pkesks), foot)
-            sender, recipient = envelope(entry_id)
-            yield Copy(entry_id, sender, recipient, parts, sum(map(len, parts)), letter.token)
+            yield _copy(letter, entry_id, parts, envelope, wanted)
+
+
+def plain_copy(letter: Letter, entry_id: int, envelope: Envelope, wanted: Wanted) -> Copy:
+    """A letter as it is, signed and not encrypted."""
+    parts = (letter.header + b"MIME-Version: 1.0\r\n" + letter.entity,)
+    return _copy(letter, entry_id, parts, envelope, wanted)
+
+
+def _copy(
+    letter: Letter,
+    entry_id: int,
+    parts: tuple[bytes, ...],
+    envelope: Envelope,
+    wanted: Wanted,
+) -> Copy:
+    sender, recipient = envelope(entry_id)
+    size = sum(map(len, parts))
+    return Copy(entry_id, sender, recipient, parts, size, letter.token, partial(wanted, entry_id))
 
 
 def _frame(letter: Letter) -> tuple[bytes, bytes]:

@@ -39,16 +39,22 @@ def letter(
     protected: Sequence[Field],
     parts: Sequence[bytes],
     sign: Sign,
+    *,
+    encrypted: bool = True,
 ) -> Letter:
     """Put together and sign. `protected` are the fields that readers see; each field that stands
-    outside as well is repeated there as HP-Outer, as it was sent (RFC 9788 2.2)."""
-    names = {name for name, _ in protected}
+    outside as well is repeated there as HP-Outer, as it was sent (RFC 9788 2.2).
+
+    encrypted: whether it will be; else its lines may not begin with a dot.
+    """
+    names = {name for name, _ in protected} if encrypted else set()
     copies = [("HP-Outer", f"{name}: {value}") for name, value in outer if name in names]
     boundary = _boundary(parts)
     fields = b"".join(_field(name, value) for name, value in (*protected, *copies))
+    level = "cipher" if encrypted else "clear"
     # RFC 9788 2.1.1 and, for Thunderbird and notmuch, the form before it.
     type_field = (
-        f'Content-Type: multipart/mixed; boundary="{boundary}"; hp="cipher";\r\n'
+        f'Content-Type: multipart/mixed; boundary="{boundary}"; hp="{level}";\r\n'
         ' protected-headers="v1"\r\n'
     )
     # CRLF after the closing delimiter, or notmuch calls the signature bad.

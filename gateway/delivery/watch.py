@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.store.member import State
@@ -32,43 +32,47 @@ class Reach:
         return state is State.SUSPENDED and member_id == self.beginner
 
 
-@dataclass(slots=True)
 class Watch:
     """One lease while its copies go out.
 
-    look: the readers of all that the worker holds, as they are now. readers: as they were when
-    their copies were written. called_back: what is to be written down of copies that did not go.
+    readers: of the lease's entries, as they were when their copies were written; look: of all that
+    the worker holds, as they are now. called_back: what is to be written down of the copies that
+    did not go.
     """
 
-    lease: Lease
-    reach: Reach
-    readers: Mapping[int, Reader]
-    look: Look
-    clock: Callable[[], datetime]
-    called_back: dict[int, Result] = field(default_factory=dict)
-    _now: Mapping[int, Reader] = field(init=False)
-    _looked_at: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self._now = self.readers
+    def __init__(
+        self,
+        lease: Lease,
+        reach: Reach,
+        readers: Mapping[int, Reader],
+        look: Look,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.called_back: dict[int, Result] = {}
+        self._is_posting = lease.posting_id is not None
+        self._reach = reach
+        self._before = self._now = readers
+        self._look = look
+        self._clock = clock
+        self._looked_at = time.monotonic()
 
     def wants(self, entry_id: int) -> bool:
         """Whether a copy may go out still. Asks the database twice a second at most."""
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
-            self._now = self.look()
+            self._now = self._look()
             self._looked_at = time.monotonic()
-        before, now = self.readers[entry_id], self._now.get(entry_id)
-        if now is None:
+        reader = self._now.get(entry_id)
+        if reader is None:
             return False  # withdrawn, or another worker's: whoever took it says what became of it
-        if not self.reach.takes_in(now.member_id, now.state):
+        if not self._reach.takes_in(reader.member_id, reader.state):
             self._call_back(entry_id, Delivery.DROPPED, NOT_ACTIVE)
             return False
-        if self.lease.posting_id is not None and now.certificate != before.certificate:
+        if self._is_posting and reader.certificate != self._before[entry_id].certificate:
             self._call_back(entry_id, Delivery.WAITING, CHANGED)  # to be encrypted anew
             return False
         return True
 
     def _call_back(self, entry_id: int, state: Delivery, why: str) -> None:
-        now = self.clock()
+        now = self._clock()
         again = now if state is Delivery.WAITING else None
         self.called_back[entry_id] = Result(entry_id, state, now, why, again)

@@ -10,26 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from gateway.app import App
 from gateway.crypto.encryptor import Encryptor, Recipient
-from gateway.delivery.copies import copies
+from gateway.delivery.copies import copies, plain_copy
 from gateway.delivery.handoff import Copy, Handoff, Outcome, parse
 from gateway.delivery.letter import Letter
+from gateway.delivery.watch import NOT_ACTIVE, Reach, Watch
 from gateway.delivery.writing import notice_letter, posting_letter
 from gateway.errors import GatewayError, trace
 from gateway.posting import directory
 from gateway.store import certificate as certificates
-from gateway.store import mailing_list, outbox
-from gateway.store.mailing_list import MailingList, Purpose
+from gateway.store import outbox, own_key
+from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member
-from gateway.store.outbox import Delivery, Lease, Leased, Notice, Result
+from gateway.store.outbox import Delivery, Lease, Leased, Notice, Reader, Result
+from gateway.store.parked import CERTIFICATE_FAULT
 from gateway.store.posting import Posting
 
 log = logging.getLogger(__name__)
@@ -41,13 +44,16 @@ LETTER_AGE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A lease with all that its copies need; no database is asked while they go out."""
+    """A lease with all that its copies need. recipients: whom to encrypt to; plain: ids of entries
+    that get the letter as it is; letter: None where it may not go to anybody any more."""
 
     lease: Lease
-    letter: Letter
+    letter: Letter | None
     carrier: bytes
-    null_sender: bool
+    reach: Reach
+    readers: Mapping[int, Reader]
     recipients: tuple[Recipient, ...]
+    plain: tuple[int, ...]
     addresses: dict[int, str]
     unfit: tuple[Result, ...]
 
@@ -172,7 +178,10 @@ class Worker:
         def record(outcomes: Sequence[Outcome]) -> None:
             self._record([self._result(one, entries[one.id]) for one in outcomes])
 
-        await self._handoff.deliver(self._copies(work, failed), record, self._holds_lease)
+        watch = Watch(lease, work.reach, work.readers, self._look, self._app.clock)
+        copies_ = self._copies(work, watch, failed)
+        await self._handoff.deliver(copies_, record, self._holds_lease)
+        self._record(list(watch.called_back.values()))
         if failed:
             self._park(failed)
         if lease.notice_id is not None:
@@ -181,18 +190,36 @@ class Worker:
         if self._stopping:
             self._release()
 
-    def _copies(self, work: Work, failed: dict[int, str]) -> Iterator[Copy]:
+    def _copies(self, work: Work, watch: Watch, failed: dict[int, str]) -> Iterator[Copy]:
+        """One after the other, as they are asked for: who is suspended meanwhile gets none."""
+
         def envelope(entry_id: int) -> tuple[str, str]:
             # RFC 3834 3: a notice has the null sender, so that nobody answers it.
-            sender = "" if work.null_sender else directory.bounce_address(self._app, entry_id)
+            is_notice = work.lease.notice_id is not None
+            sender = "" if is_notice else directory.bounce_address(self._app, entry_id)
             return sender, work.addresses[entry_id]
 
-        for copy in copies(
-            self._encryptor, work.letter, work.recipients, work.carrier, envelope, failed
-        ):
+        if work.letter is None:
+            return
+        plain = (plain_copy(work.letter, one, envelope, watch.wants) for one in work.plain)
+        encrypted = copies(
+            self._encryptor,
+            work.letter,
+            work.recipients,
+            work.carrier,
+            envelope,
+            failed,
+            watch.wants,
+        )
+        for copy in chain(plain, encrypted):
             if self._stopping:
                 return
-            yield copy
+            if copy.wanted():
+                yield copy
+
+    def _look(self) -> Mapping[int, Reader]:
+        with self._app.database.reading() as session:
+            return outbox.leased_readers(session, self._name)
 
     def _holds_lease(self) -> bool:
         """False where this process stood still for so long that another may have taken over."""
@@ -206,36 +233,68 @@ class Worker:
         """Read all that a lease needs, and sort out who can't be served."""
         now = self._app.clock()
         with self._app.database.reading() as session:
+            # First: whatever changes after it is seen by the next look.
+            readers = outbox.leased_readers(session, self._name)
             addressees = certificates.addressees(session, [one.member_id for one in lease.entries])
+            notice = session.get(Notice, lease.notice_id) if lease.notice_id else None
+            if notice is not None and notice.certificate is not None:
+                addressees = {
+                    member_id: certificates.instead(one, notice.certificate)
+                    for member_id, one in addressees.items()
+                }
+            reach = self._reach(session, lease, notice)
             letter, carrier = self._letter(session, lease, now)
-        recipients, addresses, unfit = [], {}, []
+        recipients, plain, addresses, unfit = [], [], {}, []
         for entry in lease.entries:
+            if entry.id not in readers:
+                continue  # withdrawn in this moment
             one = addressees[entry.member_id]
             addresses[entry.id] = one.address
-            if not one.active:
-                unfit.append(Result(entry.id, Delivery.DROPPED, now, "the member is not active"))
+            if letter is None:
+                unfit.append(Result(entry.id, Delivery.DROPPED, now, "the posting was withdrawn"))
+            elif not reach.takes_in(entry.member_id, readers[entry.id].state):
+                unfit.append(Result(entry.id, Delivery.DROPPED, now, NOT_ACTIVE))
+            elif notice is not None and notice.plain:
+                plain.append(entry.id)
+            elif one.revoked:
+                why = f"{CERTIFICATE_FAULT}is revoked"
+                unfit.append(Result(entry.id, Delivery.PARKED, now, why))
             elif one.encrypts_until is not None and one.encrypts_until <= now:
-                unfit.append(Result(entry.id, Delivery.PARKED, now, "the certificate has expired"))
+                why = f"{CERTIFICATE_FAULT}has expired"
+                unfit.append(Result(entry.id, Delivery.PARKED, now, why))
             else:
                 recipients.append(
                     Recipient(entry.id, one.certificate, one.fingerprint, one.key_ids)
                 )
-        null_sender = lease.notice_id is not None
-        return Work(lease, letter, carrier, null_sender, tuple(recipients), addresses, tuple(unfit))
+        return Work(
+            lease, letter, carrier, reach, readers, tuple(recipients), tuple(plain), addresses,
+            tuple(unfit),
+        )  # fmt: skip
 
-    def _letter(self, session: Session, lease: Lease, now: datetime) -> tuple[Letter, bytes]:
-        """The signed letter of a lease, and our own certificate that goes with it."""
+    def _reach(self, session: Session, lease: Lease, notice: Notice | None) -> Reach:
+        if notice is not None:
+            return Reach(everybody=notice.regardless)
+        posting = session.get_one(Posting, lease.posting_id, options=[defer(Posting.submission)])
+        on = session.get_one(MailingList, lease.list_id)
+        return Reach(beginner=outbox.beginner(session, posting, on))
+
+    def _letter(self, session: Session, lease: Lease, now: datetime) -> tuple[Letter | None, bytes]:
+        """The signed letter of a lease, and our own certificate that goes with it. No letter where
+        the posting was withdrawn."""
         if lease.posting_id is None or lease.list_id is None:
             notice = session.get_one(Notice, lease.notice_id)
             member = session.get_one(Member, lease.entries[0].member_id)
-            key = mailing_list.own_key(session, Purpose.COMMAND)
-            return notice_letter(session, self._app, notice, member, key, now), key.certificate
+            keys = own_key.signing(session, member, now)
+            written = notice_letter(session, self._app, notice, member, keys, now)
+            return written, keys[-1].certificate
         on = session.get_one(MailingList, lease.list_id)
-        kept = self._signed
-        if kept is None or kept.lease != (lease.posting_id, on.id) or now - kept.at > LETTER_AGE:
-            posting = session.get_one(Posting, lease.posting_id)
+        posting = session.get_one(Posting, lease.posting_id)
+        if posting.withdrawn_at is not None:
+            return None, b""
+        kept, of = self._signed, (posting.id, on.id, posting.marking, on.key_fingerprint)
+        if kept is None or kept.of != of or now - kept.at > LETTER_AGE:
             written = posting_letter(session, self._app, posting, on, now)
-            kept = self._signed = _Signed((lease.posting_id, on.id), now, written)
+            kept = self._signed = _Signed(of, now, written)
         return kept.letter, on.key.certificate
 
     def _result(self, outcome: Outcome, entry: Leased) -> Result:
@@ -268,14 +327,18 @@ class Worker:
         """Copies that could not be encrypted: their subscribers' certificates are to be mended."""
         now = self._app.clock()
         self._record(
-            [Result(entry_id, Delivery.PARKED, now, why) for entry_id, why in failed.items()]
+            [
+                Result(entry_id, Delivery.PARKED, now, f"{CERTIFICATE_FAULT}fails: {why}")
+                for entry_id, why in failed.items()
+            ]
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Signed:
-    """The letter last written, kept for the next batches of the same posting."""
+    """The letter last written, kept for the next batches of the same posting. of: posting, list,
+    marking and key."""
 
-    lease: tuple[int, int]
+    of: tuple[int, int, str, str]
     at: datetime
     letter: Letter

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from gateway.app import App
+from gateway.crypto import certificate as openpgp
 from gateway.delivery.letter import (
     Field,
     Letter,
@@ -20,18 +22,21 @@ from gateway.delivery.letter import (
     undotted,
 )
 from gateway.message import entity, submission
+from gateway.message.armor import armor, dearmor
 from gateway.message.entity import crlf
-from gateway.message.protected import Fields, content_only
+from gateway.message.protected import content_only
 from gateway.message.submission import Content
-from gateway.message.thread import MOST_SUBJECT, own_subject, plain
+from gateway.message.thread import own_subject, plain
+from gateway.notices.language import N_, language
 from gateway.posting import evidence
 from gateway.posting.evidence import Kept
+from gateway.posting.opening import payload_limit
 from gateway.resources import mail_templates
 from gateway.store import mailing_list
 from gateway.store.mailing_list import GatewayKey, MailingList
 from gateway.store.member import Member
 from gateway.store.outbox import Notice
-from gateway.store.posting import Posting
+from gateway.store.posting import Posting, Standing
 
 
 def posting_letter(
@@ -45,8 +50,7 @@ def posting_letter(
     config, author, domain = app.config, posting.author, app.config.domain
     kept = evidence.unseal(app.vault, posting)
     opened = submission.content(kept.source, evidence.KEPT_LIMIT)
-    titles = [one.title for one in mailing_list.all_lists(session)]
-    subject = own_subject(kept.fields.subject, titles) or "(no subject)"
+    subject = _subject(session, kept)
     address = on.address(domain)
     threading = _threading(posting, domain)
     own: list[Field] = [
@@ -71,7 +75,7 @@ def posting_letter(
     most = config.policy.evidence_bytes if on.evidence_bytes is None else on.evidence_bytes
     original = _original(posting, kept, opened, most)
     parts = [
-        text_part(_attestation(app, posting, kept.fields, subject, original is not None)),
+        text_part(_attestation(app, posting, kept, subject, travels=original is not None)),
         crlf(content_only(entity.read(opened.payload))),
     ]
     if original is not None:
@@ -86,9 +90,14 @@ def posting_letter(
 
 
 def notice_letter(
-    session: Session, app: App, notice: Notice, member: Member, key: GatewayKey, now: datetime
+    session: Session,
+    app: App,
+    notice: Notice,
+    member: Member,
+    keys: Sequence[GatewayKey],
+    now: datetime,
 ) -> Letter:
-    """A notice of the gateway's own, signed by the command address's key."""
+    """A notice of the gateway's own. keys: all sign it; the last one is the one in use."""
     body = entity.read(app.vault.open(f"notice/{notice.token}/body", notice.body))
     sender, answered = body.field("from"), body.field("in-reply-to")
     own: list[Field] = [
@@ -100,32 +109,63 @@ def notice_letter(
         ("Auto-Submitted", "auto-replied" if answered else "auto-generated"),
         *([("In-Reply-To", answered)] if answered else []),
     ]
-    outer = [*own, ("Subject", f"[{app.config.name}] ..."), autocrypt(sender, key.certificate)]
-    protected = [*own, ("Subject", f"[{app.config.name}] {body.field('subject')}")]
+    subject = ("Subject", f"[{app.config.name}] {body.field('subject')}")
+    hidden = ("Subject", f"[{app.config.name}] ...")
+    outer = [*own, subject if notice.plain else hidden, autocrypt(sender, keys[-1].certificate)]
     parts = (
         [undotted(content_only(body))]
         if not body.is_multipart
         else [undotted(content_only(one)) for one in body.parts()]
     )
+    if not notice.plain:
+        parts += _all_enclosed(session, app, notice, member)
+    sign = partial(_signed, app, [one.fingerprint for one in keys])
+    return letter(notice.token, outer, [*own, subject], parts, sign, encrypted=not notice.plain)
+
+
+def _signed(app: App, fingerprints: Sequence[str], data: bytes) -> tuple[bytes, str]:
+    """Detached signatures by several keys, in their order, in one block (RFC 9580 10.4)."""
+    made = [app.keyring.sign(data, one) for one in fingerprints]
+    packets = b"".join(dearmor(signature, "SIGNATURE") for signature, _ in made)
+    # RFC 3156 5 has one micalg; the keyring always takes the same hash.
+    return armor(packets, "SIGNATURE", b"\n"), made[0][1]
+
+
+def _all_enclosed(session: Session, app: App, notice: Notice, member: Member) -> list[bytes]:
+    """The postings that go along with a notice, and a line in place of each that can't."""
+    say, most = language(member.language).say, payload_limit(app.config)
+    parts: list[bytes] = []
     for posting_id in map(int, notice.enclosed.split()):
-        parts += _enclosed(app, session.get_one(Posting, posting_id))
-    sign = partial(app.keyring.sign, fingerprint=key.fingerprint)
-    return letter(notice.token, outer, protected, parts, sign)
+        posting = session.get_one(Posting, posting_id, options=[defer(Posting.submission)])
+        if posting.withdrawn_at is not None:
+            why = N_("%(label)s was withdrawn meanwhile.")
+        # An opened posting may be larger than it is kept, but not than this.
+        elif parts and sum(map(len, parts)) > most:
+            why = N_("%(label)s is too large for this mail; ask for it in a mail of its own.")
+        else:
+            parts += _enclosed(session, app, posting)
+            continue
+        parts.append(text_part(say(why, label=posting.label) + "\n"))
+    return parts
 
 
-def _enclosed(app: App, posting: Posting) -> list[bytes]:
+def _enclosed(session: Session, app: App, posting: Posting) -> list[bytes]:
     """A posting inside a notice: its attestation, its content, and the signed original."""
-    if posting.withdrawn_at is not None:
-        return []
     kept = evidence.unseal(app.vault, posting)
     opened = submission.content(kept.source, evidence.KEPT_LIMIT)
-    subject = plain(kept.fields.subject)[:MOST_SUBJECT] or "(no subject)"
+    subject = _subject(session, kept)
     original = _original(posting, kept, opened, app.config.policy.evidence_bytes)
     parts = [
-        text_part(_attestation(app, posting, kept.fields, subject, original is not None)),
+        text_part(_attestation(app, posting, kept, subject, travels=original is not None)),
         crlf(content_only(entity.read(opened.payload))),
     ]
     return parts if original is None else [*parts, attachment(*original)]
+
+
+def _subject(session: Session, kept: Kept) -> str:
+    """What its author called it, without what the gateway put around a subject that they answer."""
+    known = (*mailing_list.all_lists(session), *mailing_list.desks(session))
+    return own_subject(kept.fields.subject, [one.title for one in known]) or "(no subject)"
 
 
 def _original(posting: Posting, kept: Kept, opened: Content, most: int) -> tuple[str, bytes] | None:
@@ -158,22 +198,27 @@ def _threading(posting: Posting, domain: str) -> list[Field]:
 
 
 def _list_fields(app: App, on: MailingList) -> list[Field]:
-    """RFC 2919 and RFC 2369."""
+    """RFC 2919 and RFC 2369. A desk is nothing to subscribe to, and has no archive for all."""
     domain = app.config.domain
     command = f"mailto:gateway@{domain}?subject="
-    return [
+    fields = [
         ("List-Id", f"{on.title} <{on.local_part}.{domain}>"),
         ("List-Post", f"<mailto:{on.address(domain)}>"),
         ("List-Help", f"<{command}help>"),
+    ]
+    if on.is_desk:
+        return fields
+    return [
+        *fields,
         ("List-Unsubscribe", f"<{command}tick%20off%20{on.letter}>"),
         ("List-Archive", f"<{app.config.archive_url}/{on.letter}>"),
         ("List-Owner", f"<mailto:{on.local_part}-owner@{domain}>"),
     ]
 
 
-def _attestation(app: App, posting: Posting, fields: Fields, subject: str, travels: bool) -> str:
+def _attestation(app: App, posting: Posting, kept: Kept, subject: str, *, travels: bool) -> str:
     """The first thing that a reader sees; most programs show neither the inner From nor, some of
-    them, the protected subject."""
+    them, the protected subject. travels: whether the signed original goes along."""
     author = posting.author
     url = _url(app, posting)
     return (
@@ -181,7 +226,8 @@ def _attestation(app: App, posting: Posting, fields: Fields, subject: str, trave
         .get_template("attestation.txt")
         .render(
             author=f"{author.name} <{author.address}>, {author.organisation}, {author.country}",
-            subject=subject + ("" if fields.subject_signed else "   (not signed)"),
+            standing=_standing(posting, kept, app.clock()),
+            subject=subject + ("" if kept.fields.subject_signed else "   (not signed)"),
             signed_at=posting.signed_at.strftime("%Y-%m-%d %H:%M"),
             fingerprint=posting.key_fingerprint,
             label=posting.label,
@@ -190,6 +236,18 @@ def _attestation(app: App, posting: Posting, fields: Fields, subject: str, trave
             original_url="" if travels else f"{url}/raw",
         )
     )
+
+
+def _standing(posting: Posting, kept: Kept, now: datetime) -> str:
+    """What a reader at a desk must know of an author who may not write to the lists."""
+    if posting.standing is Standing.ACTIVE:
+        return ""
+    if posting.standing is Standing.SUSPENDED:
+        return "SUSPENDED MEMBER"
+    certificate = openpgp.read(kept.certificate)
+    ends = (certificate.expires_at, *(one.expires_at for one in certificate.keys if one.signs))
+    past = [one for one in ends if openpgp.is_past(one, now)]
+    return f"KEY EXPIRED ON {min(filter(None, past)):%Y-%m-%d}" if past else "KEY EXPIRED"
 
 
 def _url(app: App, posting: Posting) -> str:

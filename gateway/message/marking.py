@@ -33,10 +33,12 @@ _ANY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """marking: the strictest that is named, AMBER where none is; malformed: one is misspelt."""
+    """marking: the strictest that is named, AMBER where none is; malformed: one is misspelt;
+    stated: one is named at all."""
 
     marking: Marking
     malformed: bool
+    stated: bool = True
 
 
 def of_mail(subject: str, subject_signed: bool, first_lines: str) -> Found:
@@ -45,7 +47,11 @@ def of_mail(subject: str, subject_signed: bool, first_lines: str) -> Found:
     if subject_signed or not _ANY.search(subject):
         return find(subject, first_lines)
     outside, inside = find(subject), find(first_lines)
-    return Found(max(outside.marking, inside.marking), outside.malformed or inside.malformed)
+    return Found(
+        max(outside.marking, inside.marking),
+        outside.malformed or inside.malformed,
+        outside.stated or inside.stated,
+    )
 
 
 def find(*texts: str) -> Found:
@@ -59,7 +65,19 @@ def find(*texts: str) -> Found:
         else:
             malformed = True
             found.append(_meaning(match.group(1).upper() if match.group(1) else ""))
-    return Found(max(found, default=Marking.AMBER), malformed)
+    return Found(max(found, default=Marking.AMBER), malformed, bool(found))
+
+
+def of_label(label: str) -> Marking:
+    """The marking whose exact label this is, as postings have it. Raises KeyError."""
+    return _EXACT[label]
+
+
+def typed(text: str) -> Marking | None:
+    """The marking that somebody asks for by name, "TLP:AMBER+STRICT" or "amber strict"; None where
+    it is no marking's name."""
+    words = re.findall(r"\w+", text.upper())
+    return _EXACT.get("TLP:" + "+".join(words[words[:1] == ["TLP"] :]))
 
 
 def _meaning(word: str) -> Marking:

@@ -6,7 +6,7 @@ import re
 from textwrap import TextWrapper
 
 WIDTH = 72
-_KEPT = re.compile(r"^(?P<lead>> ?|\s+)(?P<label>\S[^\s:]{0,20}: +|[-*] )?")
+_KEPT = re.compile(r"^(?P<lead>> ?|\s+)(?P<label>\S[^\s:]{0,20}: +|[-*] |\d\. )?")
 
 
 def filled(text: str) -> str:

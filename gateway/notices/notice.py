@@ -36,6 +36,7 @@ class Manner:
     sender: local part of ours that answers go to. answers: Message-ID of what it answers. plain:
     signed and not encrypted, to who has no key that serves; nothing secret may be in it.
     regardless: also to who is not an active member. enclosed: ids of postings that go along.
+    certificate: to encrypt to, stripped, where it is not the member's own, or not yet.
     """
 
     sender: str = "gateway"
@@ -44,6 +45,7 @@ class Manner:
     regardless: bool = False
     enclosed: tuple[int, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    certificate: bytes | None = None
 
 
 USUAL = Manner()
@@ -83,6 +85,7 @@ def queue(
         plain=manner.plain,
         regardless=manner.regardless,
         enclosed=" ".join(map(str, manner.enclosed)),
+        certificate=manner.certificate,
     )
     outbox.queue_notice(session, row, member.id, now)
 

@@ -55,9 +55,14 @@ def seal(
     )
 
 
+def fields(vault: Vault, row: Posting) -> Fields:
+    """A posting's fields alone, without opening what may be 50 MB. Raises Malformed as below."""
+    return _fields(_details(vault, row)["fields"])
+
+
 def unseal(vault: Vault, row: Posting) -> Kept:
     """Raises Malformed where a value was damaged or moved."""
-    details = json.loads(vault.open(f"posting/{row.token}/details", row.details))
+    details = _details(vault, row)
     return Kept(
         Signed(
             Form(details["form"]),
@@ -67,6 +72,11 @@ def unseal(vault: Vault, row: Posting) -> Kept:
         _fields(details["protected"]),
         vault.open(f"posting/{row.token}/certificate", row.certificate),
     )
+
+
+def _details(vault: Vault, row: Posting) -> dict[str, Any]:
+    details: dict[str, Any] = json.loads(vault.open(f"posting/{row.token}/details", row.details))
+    return details
 
 
 def _fields(values: dict[str, Any]) -> Fields:

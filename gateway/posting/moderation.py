@@ -9,8 +9,8 @@ from gateway.app import App
 from gateway.errors import UsageError
 from gateway.message.marking import Marking, of_label
 from gateway.posting import moderators, notice, pipeline
-from gateway.store import hold, ledger, mailing_list
-from gateway.store.actor import Actor
+from gateway.store import hold, ledger
+from gateway.store.actor import Actor, actor_of
 from gateway.store.hold import Approval, Decision, Hold
 from gateway.store.mailing_list import Audience, MailingList, Trust
 from gateway.store.member import Member, State
@@ -36,13 +36,13 @@ def decide(
         if not _approved_by_enough(session, app, found, by):
             notice.approval_needed(session, app, found, by)
             return False
-        names = [one.described for one in moderators.approvers(session, found)]
-        shown = ", ".join(names) if by.member_id is not None else by.shown
+        names = [actor_of(one).shown for one in moderators.approvers(session, found)]
+        shown = by.shown if by.member_id is None else ", ".join(names)
     now = app.clock()
     hold.decide(session, found, decision, shown, now)
     copies = 0
     if decision is Decision.APPROVED:
-        copies = pipeline.distribute(session, found.posting, found.mailing_list, now)
+        copies = pipeline.distribute(session, app, found.posting, found.mailing_list, now)
     ledger.enter(
         session,
         now,
@@ -71,9 +71,7 @@ def mark(session: Session, app: App, posting: Posting, new: Marking, by: Actor) 
     if new is Marking.RED:
         raise UsageError("TLP:RED never goes to a list")
     if new is old:
-        raise UsageError(
-            "%(label)s is %(marking)s already", label=posting.label, marking=old.label
-        )
+        raise UsageError("%(label)s is %(marking)s already", label=posting.label, marking=old.label)
     if new < old and not own:
         raise UsageError("only its author may make the marking of %(label)s laxer",
                          label=posting.label)  # fmt: skip
@@ -97,7 +95,7 @@ def mark(session: Session, app: App, posting: Posting, new: Marking, by: Actor) 
         posting=posting.label, before=old.label, after=new.label, by=by.ledger,
     )  # fmt: skip
     if not own:
-        notice.marked(session, app, posting, by)
+        notice.marked(session, app, posting, old.label, by)
 
 
 def set_trust(
@@ -105,21 +103,18 @@ def set_trust(
 ) -> None:
     """Trust a member on a list, or no longer. Raises UsageError where nothing would change."""
     row = session.get(Trust, (one.id, member.id))
-    if (row is not None) == trusted:
-        message = (
-            "%(address)s is trusted on %(list)s already"
-            if trusted
-            else "%(address)s is not trusted on %(list)s"
-        )
-        raise UsageError(message, address=member.address, list=one.local_part)
+    address, on = member.address, one.local_part
+    if trusted and row is not None:
+        raise UsageError("%(address)s is trusted on %(list)s already", address=address, list=on)
+    if not trusted and row is None:
+        raise UsageError("%(address)s is not trusted on %(list)s", address=address, list=on)
     if row is None:
         session.add(Trust(list_id=one.id, member_id=member.id))
     else:
         session.delete(row)
+    session.flush()
     event = "trusted" if trusted else "distrusted"
-    ledger.enter(
-        session, app.clock(), event, member=member.id, list=one.local_part, by=by.ledger
-    )
+    ledger.enter(session, app.clock(), event, member=member.id, list=one.local_part, by=by.ledger)
 
 
 def _check_distributable(found: Hold) -> None:
@@ -139,14 +134,18 @@ def _check_distributable(found: Hold) -> None:
         )
     if posting.marking == Marking.RED.label:
         raise UsageError(
-            "its marking is read as TLP:RED, which never goes to a list; its author may change it",
+            "it is marked TLP:RED, which never goes to a list; its author may write: "
+            "mark %(label)s TLP:AMBER",
+            label=posting.label,
         )
 
 
 def _check_not_own(session: Session, found: Hold, by: Actor) -> None:
     """An author approves nothing of their own, but where nobody else is asked."""
     author = found.posting.author_id
-    if by.member_id == author and author not in [one.id for one in moderators.asked(session, found)]:
+    if by.member_id == author and author not in [
+        one.id for one in moderators.asked(session, found)
+    ]:
         raise UsageError(
             "you wrote %(hold)s yourself; another moderator decides about it", hold=found.label
         )
@@ -156,16 +155,17 @@ def _approved_by_enough(session: Session, app: App, found: Hold, by: Actor) -> b
     """Note an approval. Whether there are as many now as the list asks for; the operator's is."""
     if by.member_id is None:
         return True
-    if by.member_id in [one.member_id for one in found.approvals]:
+    again = by.member_id in [one.member_id for one in found.approvals]
+    if not again:
+        found.approvals.append(Approval(hold_id=found.id, member_id=by.member_id, at=app.clock()))
+        session.flush()
+    if len(moderators.approvers(session, found)) >= found.mailing_list.moderators_needed:
+        return True
+    if again:
         raise UsageError(
             "you approved %(hold)s already; another moderator must approve it too",
             hold=found.label,
         )
-    needed = found.mailing_list.moderators_needed
-    found.approvals.append(Approval(hold_id=found.id, member_id=by.member_id, at=app.clock()))
-    session.flush()
-    if len(moderators.approvers(session, found)) >= needed:
-        return True
     ledger.enter(
         session, app.clock(), "approval",
         hold=found.label, posting=found.posting.label, list=found.mailing_list.local_part,

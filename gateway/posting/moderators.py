@@ -13,12 +13,17 @@ from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member, Role, State
 
 
+def is_own_desk(one: MailingList) -> bool:
+    """Whether an address is of the gateway as a whole, and of no list."""
+    return one.is_desk and one.parent_id is None
+
+
 def moderates(session: Session, member: Member, one: MailingList) -> bool:
     """Whether somebody may moderate a list or desk: an administrator, or a moderator of it or, for
     its desks, of the list. The gateway's own desks have administrators only."""
     if member.has_role(Role.ADMINISTRATOR):
         return True
-    return not _is_own_desk(one) and (
+    return not is_own_desk(one) and (
         member.has_role(Role.MODERATOR, one.topic_id)
         and mailing_list.may_post(session, one.parent or one, member.id)
     )
@@ -26,7 +31,7 @@ def moderates(session: Session, member: Member, one: MailingList) -> bool:
 
 def moderators(session: Session, one: MailingList) -> list[Member]:
     """The active moderators of a list, of those whom it is for. Administrators not among them."""
-    if _is_own_desk(one):
+    if is_own_desk(one):
         return []
     topic = one.parent or one
     return [
@@ -53,16 +58,11 @@ def asked(session: Session, hold: Hold) -> list[Member]:
 
 def approvers(session: Session, hold: Hold) -> list[Member]:
     """Those whose approvals count: who gave one, and still may."""
-    gave = (session.get_one(Member, one.member_id) for one in hold.approvals)
     return [
-        member
-        for member in gave
-        if member.state is State.ACTIVE and moderates(session, member, hold.mailing_list)
+        one.member
+        for one in hold.approvals
+        if one.member.state is State.ACTIVE and moderates(session, one.member, hold.mailing_list)
     ]
-
-
-def _is_own_desk(one: MailingList) -> bool:
-    return one.is_desk and one.parent_id is None
 
 
 def _others(members: Iterable[Member], author_id: int) -> list[Member]:

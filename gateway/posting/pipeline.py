@@ -14,12 +14,13 @@ from gateway.message import entity, form, marking, submission, thread
 from gateway.message.entity import Entity
 from gateway.message.envelope import Envelope
 from gateway.message.protected import Fields
-from gateway.posting import directory, evidence, notice
+from gateway.posting import directory, evidence, notice, requests, updates
 from gateway.posting.author import Author, identify
 from gateway.posting.evidence import Sealed
 from gateway.posting.moderators import moderates
 from gateway.posting.opening import Opening, inflation_limit, open_mail, payload_limit
 from gateway.posting.policy import Action, Facts, Rule, decide
+from gateway.posting.updates import Update
 from gateway.store import hold, ledger, mailing_list, outbox, posting
 from gateway.store.mailing_list import Audience, MailingList, Moderation
 from gateway.store.member import Member, State
@@ -33,7 +34,8 @@ ACCEPTED = Reply(250, "2.0.0", "Accepted")
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A mail, and what is the same of it on each list. mail: None where it can't be read. author:
-    None where it is nobody that we know."""
+    None where it is nobody that we know. revocations: of members' certificates by their owners,
+    whoever the author is."""
 
     mail: Entity | None = None
     malformed: bool = False
@@ -44,6 +46,7 @@ class Judged:
     marking: marking.Found | None = None
     sealed: Sealed | None = None
     urgent: bool = False
+    revocations: tuple[Update, ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,14 +85,19 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         return Judged(malformed=True)
     if opening.too_large and limit < inflation_limit(app.config):
         return None
+    offered = updates.offered(mail, opening.content)
+    with app.database.reading() as session:
+        brought = updates.brought(session, offered)
+        max_future = timedelta(minutes=app.config.policy.future_minutes)
+        author = (
+            None if opening.content is None
+            else identify(session, opening.content, app.clock(), max_future, brought)
+        )  # fmt: skip
+    revocations = tuple(one for one in brought if one.revokes)
     if opening.content is None or opening.source is None:
         log.info("mail not opened: %s", opening.fault)
-        return Judged(mail, from_a_list=from_a_list, opening=opening)
-    with app.database.reading() as session:
-        max_future = timedelta(minutes=app.config.policy.future_minutes)
-        author = identify(session, opening.content, app.clock(), max_future)
-    if author is None:
-        return Judged(mail, from_a_list=from_a_list, opening=opening)
+    if opening.content is None or opening.source is None or author is None:
+        return Judged(mail, from_a_list=from_a_list, opening=opening, revocations=revocations)
     first_lines = submission.first_lines(opening.content.payload)
     block = form.of_mail(submission.first_text(opening.content.payload))
     return Judged(
@@ -102,6 +110,7 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
             app.vault, opening.source, opening.fields, opening.protected, author.certificate
         ),
         urgent=block.get("urgency", "").lower() == "immediate",
+        revocations=revocations,
     )
 
 
@@ -170,7 +179,9 @@ def gather(
         names_strangers_only=bool(addressed) and not named.signed,
         named_for_this_list=one.id in named.signed,
         too_large=len(opening.content.payload) > payload_limit(app.config),
-        seen_on_this_list=earlier is not None and earlier.on(one.id),
+        # What was withdrawn does not come back by way of another list that it was for as well.
+        seen_on_this_list=earlier is not None
+        and (earlier.on(one.id) or earlier.withdrawn_at is not None),
         seen_elsewhere=earlier is not None,
         red=judged.marking.marking is marking.Marking.RED and not judged.marking.malformed,
         malformed_marking=judged.marking.malformed,
@@ -194,6 +205,8 @@ def gather(
 def _heard(session: Session, one: MailingList, writer: Member, author: Author) -> bool:
     """Whether a list or desk takes mail from a member at all. The gateway's own desks hear whoever
     lost the use of the lists: they may need to say why."""
+    if author.standing is Standing.REVOKED:
+        return False
     if one.audience in (Audience.ADMINISTRATORS, Audience.SUPPORT):
         return writer.state in (State.ACTIVE, State.SUSPENDED)
     return (
@@ -230,15 +243,16 @@ def place(
         notice.held(session, app, waiting)
         notice.to_decide(session, app, waiting)
         return
-    copies = distribute(session, kept, one, now)
+    copies = distribute(session, app, kept, one, now)
     ledger.enter(session, now, "accepted", copies=copies, **detail)
     if rule.shown:
         notice.shown_after(session, app, kept, one)
 
 
-def distribute(session: Session, kept: Posting, one: MailingList, now: datetime) -> int:
+def distribute(session: Session, app: App, kept: Posting, one: MailingList, now: datetime) -> int:
     """Queue a posting for everybody in the list's audience, at once or when a moderator has
     approved it. How many copies."""
+    requests.follow(session, app, kept, one, now)
     # Its readers at the time are those who may know of it, so it is in no digest.
     strict = kept.marking == marking.Marking.AMBER_STRICT.label
     return outbox.queue_posting(session, kept, one, now, at_once=strict or kept.urgent)
@@ -288,9 +302,7 @@ def _answered(
     return posting.parent(session, own, foreign, [one.id])
 
 
-def _carried(
-    session: Session, found: marking.Found, answered: Posting | None
-) -> marking.Marking:
+def _carried(session: Session, found: marking.Found, answered: Posting | None) -> marking.Marking:
     """What a mail is marked as: its own label, or where it has none, its thread's."""
     if found.stated or answered is None:
         return found.marking

@@ -56,7 +56,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """reply: what the door answers; only for REFUSE. shown: moderators are shown what it accepts."""
+    """reply: what the door answers; only for REFUSE. shown: moderators are shown what it accepts,
+    afterwards."""
 
     name: str
     applies: Callable[[Facts], bool]

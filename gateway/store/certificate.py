@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,15 +11,23 @@ from sqlalchemy import ForeignKey, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from gateway.crypto import certificate as openpgp
+from gateway.crypto.key_health import serves_until
 from gateway.errors import UsageError
 from gateway.store.database import Base
 from gateway.store.member import Member, State
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_HEARD = (State.ACTIVE, State.SUSPENDED)
+"""Whose signatures are looked at."""
 
 
 class MemberCertificate(Base):
-    """The certificate that a member has now: one a member, one member a fingerprint."""
+    """The certificate that a member has now: one a member, one member a fingerprint.
+
+    encrypts_until: when encrypting to it stops; serves_until: when that or signing with it does,
+    the earlier; None never. warned_days: the last warning before that; told_expired_at: when its
+    owner was told last that it is over.
+    """
 
     __tablename__ = "member_certificate"
 
@@ -28,6 +37,7 @@ class MemberCertificate(Base):
     data: Mapped[bytes]
     stripped: Mapped[bytes]
     encrypts_until: Mapped[datetime | None]
+    serves_until: Mapped[datetime | None]
     admitted_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     warned_days: Mapped[int | None]
@@ -50,39 +60,78 @@ def admit(
     session: Session, member: Member, certificate: openpgp.Certificate, now: datetime
 ) -> MemberCertificate:
     """Give a member an admitted certificate. Raises UsageError where a key of it is taken."""
-    taken = session.scalar(
+    _refuse_taken(session, certificate)
+    row = MemberCertificate(
+        member_id=member.id, fingerprint=certificate.fingerprint, admitted_at=now
+    )
+    _fill(row, certificate, now)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def refresh(
+    session: Session, row: MemberCertificate, certificate: openpgp.Certificate, now: datetime
+) -> None:
+    """Keep what became of a member's certificate: new dates, subkeys, revocations.
+
+    Raises UsageError as `admit` does: nobody has to prove that a subkey for encryption is theirs,
+    so whoever adds another member's would share what is encrypted to that member.
+    """
+    _refuse_taken(session, certificate, but=row.member_id)
+    before = row.serves_until
+    _fill(row, certificate, now)
+    if row.serves_until != before:
+        row.warned_days = row.told_expired_at = None
+    session.flush()
+
+
+def replace(
+    session: Session, member: Member, certificate: openpgp.Certificate, now: datetime
+) -> MemberCertificate:
+    """Give a member another certificate in place of theirs. Raises UsageError as `admit` does."""
+    held = of(session, member)
+    if held is not None:
+        session.delete(held)
+        session.flush()
+    return admit(session, member, certificate, now)
+
+
+def owner(
+    session: Session, certificate: openpgp.Certificate, but: int | None = None
+) -> Member | None:
+    """The member who has a key of this certificate already. but: id of one who does not count."""
+    query = (
         select(Member)
         .join(MemberCertificate, MemberCertificate.member_id == Member.id)
         .join(CertificateKey, CertificateKey.certificate_id == MemberCertificate.id)
         .where(CertificateKey.fingerprint.in_([key.fingerprint for key in certificate.keys]))
-        .limit(1)
     )
-    if taken is not None:
-        raise UsageError(f"certificate: a key of it belongs to {taken.address} already")
-    row = MemberCertificate(
-        member_id=member.id,
-        fingerprint=certificate.fingerprint,
-        data=certificate.data,
-        stripped=openpgp.strip(certificate),
-        encrypts_until=openpgp.encrypts_until(certificate),
-        admitted_at=now,
-        keys=[
-            CertificateKey(fingerprint=key.fingerprint, key_id=key.key_id)
-            for key in certificate.keys
-        ],
-    )
-    session.add(row)
-    session.flush()
-    return row
+    if but is not None:
+        query = query.where(Member.id != but)
+    return session.scalar(query.limit(1))
 
 
 def of(session: Session, member: Member) -> MemberCertificate | None:
     return session.scalar(select(MemberCertificate).where(MemberCertificate.member_id == member.id))
 
 
+def locked(session: Session, member_id: int) -> MemberCertificate | None:
+    """The certificate of an active or suspended member, its row locked and as it is now."""
+    query = (
+        select(MemberCertificate)
+        .join(Member, Member.id == MemberCertificate.member_id)
+        .where(MemberCertificate.member_id == member_id, Member.state.in_(_HEARD))
+        .with_for_update(of=MemberCertificate)
+        .execution_options(populate_existing=True)
+    )
+    return session.scalar(query)
+
+
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """A member as somebody to encrypt to. certificate: stripped; encrypts_until: None, for good."""
+    """A member as somebody to encrypt to. certificate: stripped; encrypts_until: None, for good;
+    revoked: it is not even until then."""
 
     address: str
     active: bool
@@ -90,6 +139,7 @@ class Addressee:
     fingerprint: str
     key_ids: frozenset[str]
     encrypts_until: datetime | None
+    revoked: bool = False
 
 
 def addressees(session: Session, member_ids: Sequence[int]) -> dict[int, Addressee]:
@@ -115,8 +165,22 @@ def addressees(session: Session, member_ids: Sequence[int]) -> dict[int, Address
             row.fingerprint if row else "",
             frozenset(key_ids.get(row.id, ())) if row else frozenset(),
             row.encrypts_until if row else _LONG_AGO,
+            row is not None and row.revoked_at is not None,
         )
     return found
+
+
+def instead(addressee: Addressee, certificate: bytes) -> Addressee:
+    """The same member, to be encrypted to with another certificate: one that is not theirs yet."""
+    other = openpgp.read(certificate)
+    return dataclasses.replace(
+        addressee,
+        certificate=certificate,
+        fingerprint=other.fingerprint,
+        key_ids=frozenset(name for key in other.keys for name in openpgp.names(key)),
+        encrypts_until=openpgp.encrypts_until(other),
+        revoked=other.revoked,
+    )
 
 
 def of_issuer(session: Session, issuer: str) -> list[tuple[int, State, bytes]]:
@@ -131,8 +195,31 @@ def of_issuer(session: Session, issuer: str) -> list[tuple[int, State, bytes]]:
         .join(Member, Member.id == MemberCertificate.member_id)
         .where(
             or_(CertificateKey.fingerprint == issuer, CertificateKey.key_id == issuer),
-            Member.state.in_((State.ACTIVE, State.SUSPENDED)),
+            Member.state.in_(_HEARD),
         )
         .distinct()
     )
     return [(member_id, state, data) for member_id, state, data in rows]
+
+
+def _refuse_taken(
+    session: Session, certificate: openpgp.Certificate, but: int | None = None
+) -> None:
+    taken = owner(session, certificate, but)
+    if taken is not None:
+        raise UsageError(f"certificate: a key of it belongs to {taken.address} already")
+
+
+def _fill(row: MemberCertificate, certificate: openpgp.Certificate, now: datetime) -> None:
+    """All that follows from a certificate."""
+    row.data = certificate.data
+    row.stripped = openpgp.strip(certificate)
+    row.encrypts_until = openpgp.encrypts_until(certificate)
+    row.serves_until = serves_until(certificate)
+    if certificate.revoked and row.revoked_at is None:
+        row.revoked_at = now
+    known = {key.fingerprint: key for key in row.keys}
+    row.keys = [
+        known.get(key.fingerprint) or CertificateKey(fingerprint=key.fingerprint, key_id=key.key_id)
+        for key in certificate.keys
+    ]

@@ -9,7 +9,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Dialect, Engine, Enum, MetaData, create_engine, event
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    Enum,
+    MetaData,
+    create_engine,
+    event,
+    inspect,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -105,8 +116,21 @@ class Database:
         config.attributes["engine"] = self.engine
         command.upgrade(config, "head")
 
+    def schema(self) -> str | None:
+        """The version of the schema that is there; None where there is none."""
+        with self.reading() as session:
+            if not inspect(session.connection()).has_table("alembic_version"):
+                return None
+            found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
+            return found
+
     def close(self) -> None:
         self.engine.dispose()
+
+
+def newest_schema() -> str:
+    """The version that this program works with, which its newest migration makes."""
+    return max(file.name[1:5] for file in (migrations() / "versions").glob("v[0-9]*.py"))
 
 
 @contextmanager

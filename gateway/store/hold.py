@@ -12,9 +12,10 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 from gateway.errors import UsageError
 from gateway.store.database import Base
 from gateway.store.mailing_list import MailingList
+from gateway.store.member import Member
 from gateway.store.posting import Placement, Posting, PostingList
 
-_LABEL = re.compile(r"(?:H[ \-‐-―]?)?(\d{1,18})", re.IGNORECASE | re.ASCII)
+_LABEL = re.compile(r"(?:H[ \-]{0,3})?(\d{1,18})", re.IGNORECASE | re.ASCII)
 
 
 class Decision(StrEnum):
@@ -39,7 +40,9 @@ class Hold(Base):
     escalated_at: Mapped[datetime | None]
     posting: Mapped[Posting] = relationship()
     mailing_list: Mapped[MailingList] = relationship(lazy="joined")
-    approvals: Mapped[list[Approval]] = relationship(cascade="all, delete-orphan")
+    approvals: Mapped[list[Approval]] = relationship(
+        order_by="Approval.at", cascade="all, delete-orphan"
+    )
 
     @property
     def label(self) -> str:
@@ -54,6 +57,7 @@ class Approval(Base):
     hold_id: Mapped[int] = mapped_column(ForeignKey("hold.id"), primary_key=True)
     member_id: Mapped[int] = mapped_column(ForeignKey("member.id"), primary_key=True)
     at: Mapped[datetime]
+    member: Mapped[Member] = relationship()
 
 
 def place(session: Session, posting: Posting, list_id: int, rule: str, now: datetime) -> Hold:
@@ -92,12 +96,14 @@ def no_such_hold(label: str) -> UsageError:
 
 def check_open(hold: Hold) -> None:
     """Raises UsageError where it was decided; the first decision stands."""
-    if hold.decision is not Decision.OPEN:
-        already = {
-            Decision.APPROVED: "%(hold)s was approved already, by %(by)s",
-            Decision.REJECTED: "%(hold)s was rejected already, by %(by)s",
-        }.get(hold.decision, "%(hold)s was discarded already, by %(by)s")
-        raise UsageError(already, hold=hold.label, by=hold.decided_by)
+    label, by = hold.label, hold.decided_by
+    match hold.decision:
+        case Decision.APPROVED:
+            raise UsageError("%(hold)s was approved already, by %(by)s", hold=label, by=by)
+        case Decision.REJECTED:
+            raise UsageError("%(hold)s was rejected already, by %(by)s", hold=label, by=by)
+        case Decision.DISCARDED:
+            raise UsageError("%(hold)s was discarded already, by %(by)s", hold=label, by=by)
 
 
 def decide(session: Session, hold: Hold, decision: Decision, by: str, now: datetime) -> None:

@@ -64,6 +64,9 @@ class GatewayKey(Base):
     """The public side of one of the gateway's own keys; the secret one stays behind gpg-agent.
 
     key_ids: fingerprints and key IDs of it and its subkeys, upper-case hex, blanks between.
+    expires_at: None for never. announced_at: when members were last told of it; announced_to: the
+    last member of those who are being told now, by id, None once all are. warned_days: the last
+    warning before it expires; told_expired_at: the last one after.
     """
 
     __tablename__ = "gateway_key"
@@ -74,6 +77,11 @@ class GatewayKey(Base):
     certificate: Mapped[bytes]
     key_ids: Mapped[str]
     created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    announced_at: Mapped[datetime | None]
+    announced_to: Mapped[int | None]
+    warned_days: Mapped[int | None]
+    told_expired_at: Mapped[datetime | None]
 
 
 class MailingList(Base):
@@ -187,15 +195,18 @@ def check_new(session: Session, local_part: str, letter: str) -> None:
     """Raises UsageError where a list of that name can't be added."""
     if not re.fullmatch(r"[a-z][a-z0-9-]{1,39}", local_part):
         raise UsageError(
-            f"{local_part!r} can't be a list's name: 2 to 40 of a-z, 0-9 and '-', a letter first"
+            "'%(name)s' can't be a list's name: 2 to 40 of a-z, 0-9 and '-', a letter first",
+            name=local_part,
         )
     if local_part in RESERVED or local_part.endswith(("-owner", "-experts")):
-        raise UsageError(f"{local_part!r} is an address that every gateway has")
+        raise UsageError("'%(name)s' is an address that every gateway has", name=local_part)
     if not re.fullmatch(r"[A-Z][A-Z0-9]{0,9}", letter) or letter.lower() in RESERVED:
-        raise UsageError(f"{letter!r} can't be a list's letter: 1 to 10 of A-Z and 0-9")
+        raise UsageError(
+            "'%(letter)s' can't be a list's letter: 1 to 10 of A-Z and 0-9", letter=letter
+        )
     for name in (local_part, letter):
         if find(session, name) is not None:
-            raise UsageError(f"there is a list {name!r} already")
+            raise UsageError("there is a list '%(name)s' already", name=name)
 
 
 def by_key(session: Session) -> dict[str, frozenset[int]]:
@@ -232,6 +243,12 @@ def invite(session: Session, mailing_list: MailingList, member_id: int, *, invit
     elif row is not None and not invited:
         session.delete(row)
     session.flush()
+
+
+def invitations(session: Session, member_id: int) -> list[int]:
+    """Ids of the lists by invitation that a member is on."""
+    query = select(Invitation.list_id).where(Invitation.member_id == member_id)
+    return list(session.scalars(query.order_by(Invitation.list_id)))
 
 
 def may_post(session: Session, mailing_list: MailingList, member_id: int) -> bool:

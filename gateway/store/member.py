@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,10 +12,12 @@ import pycountry
 from sqlalchemy import ForeignKey, UniqueConstraint, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
-from gateway.errors import UsageError
+from gateway.errors import Faults, UsageError
 from gateway.message import address as addresses
 from gateway.store.database import Base
-from gateway.store.mailing_list import MailingList
+from gateway.store.mailing_list import Invitation, MailingList
+
+_LONGEST_NAME = 100
 
 
 class State(StrEnum):
@@ -64,6 +66,8 @@ class Member(Base):
     kind: Mapped[Kind]
     country: Mapped[str]
     state: Mapped[State] = mapped_column(default=State.ACTIVE, index=True)
+    suspended_by_country: Mapped[bool] = mapped_column(default=False)
+    """By a contact point, and so for one to restore; else for administrators."""
     joined_at: Mapped[datetime]
     languages: Mapped[str] = mapped_column(default="")
     delivery: Mapped[DeliveryMode] = mapped_column(default=DeliveryMode.EACH, index=True)
@@ -84,6 +88,12 @@ class Member(Base):
             entry.role is role and (entry.list_id is None or entry.list_id == list_id)
             for entry in self.roles
         )
+
+    @property
+    def searched(self) -> str:
+        """What a search for a member's particulars looks in."""
+        values = (self.address, self.name, self.organisation, self.country, self.kind, self.state)
+        return " ".join(values).casefold()
 
     @property
     def described(self) -> str:
@@ -112,20 +122,28 @@ class MemberRole(Base):
     """What an expert knows about, in their own words."""
 
 
-def profile_faults(name: str, organisation: str, country: str) -> list[str]:
-    """What is wrong with a new member's particulars, a sentence each; empty: nothing."""
+def profile_faults(name: str, organisation: str, country: str) -> list[UsageError]:
+    """What is wrong with a member's particulars; empty: nothing."""
     faults = []
     for label, value in (("name", name), ("organisation", organisation)):
-        if not value.strip() or len(value) > 100:
-            faults.append(f"{label}: must have 1 to 100 characters")
+        if not value.strip() or len(value) > _LONGEST_NAME:
+            faults.append(UsageError("%(label)s: must have 1 to 100 characters", label=label))
         # These strings stand in header fields and in the attestation: nothing that could end a
         # line, hide text or turn its direction.
         elif any(unicodedata.category(char)[0] == "C" for char in value) or re.search(
             r"[\u2028\u2029<>\"\\]", value
         ):
-            faults.append(f"{label}: has control characters, quotes or angle brackets")
+            faults.append(
+                UsageError(
+                    "%(label)s: has control characters, quotes or angle brackets", label=label
+                )
+            )
     if pycountry.countries.get(alpha_2=country.upper()) is None:
-        faults.append(f"country: {country!r} is no ISO 3166-1 alpha-2 code, such as KE")
+        faults.append(
+            UsageError(
+                "country: '%(country)s' is no ISO 3166-1 alpha-2 code, such as KE", country=country
+            )
+        )
     return faults
 
 
@@ -141,13 +159,14 @@ def add(
 ) -> Member:
     """A new active member. Raises UsageError with every fault."""
     normal = addresses.normalise(address)
-    faults = [] if normal else [f"address: {address!r} is no mail address"]
-    faults += profile_faults(name, organisation, country)
+    faults = profile_faults(name, organisation, country)
+    if normal is None:
+        faults.insert(0, UsageError("address: '%(address)s' is no mail address", address=address))
     earlier = find(session, normal) if normal else None
     if earlier is not None and earlier.state not in (State.REMOVED, State.APPLICANT):
-        faults.append(f"address: {normal} is a member already")
+        faults.append(UsageError("address: %(address)s is a member already", address=normal))
     if faults or normal is None:
-        raise UsageError("; ".join(faults))
+        raise Faults(faults)
     # Somebody who was removed comes back as the same member: the archive knows them.
     member = earlier or Member(address=normal)
     member.name, member.organisation = name.strip(), organisation.strip()
@@ -156,6 +175,7 @@ def add(
     member.ticked_off, member.roles = [], []
     member.languages, member.delivery, member.own_copies = "", DeliveryMode.EACH, True
     member.none_until = member.digest_at = None
+    member.suspended_by_country = False
     session.add(member)
     session.flush()
     return member
@@ -172,6 +192,20 @@ def get(session: Session, address: str) -> Member:
     if member is None:
         raise UsageError("%(address)s is no member's address", address=address)
     return member
+
+
+def search(session: Session, words: Sequence[str]) -> list[Member]:
+    """Members, removed ones left out, in whose particulars each of the words stands, either case;
+    by address."""
+    query = select(Member).where(Member.state != State.REMOVED).order_by(Member.address)
+    wanted = [one.casefold() for one in words]
+    return [one for one in session.scalars(query) if all(map(one.searched.__contains__, wanted))]
+
+
+def invited(session: Session, list_id: int) -> list[Member]:
+    """Who is on a list by invitation."""
+    query = select(Member).join(Invitation, Invitation.member_id == Member.id)
+    return list(session.scalars(query.where(Invitation.list_id == list_id).order_by(Member.id)))
 
 
 def checked_languages(text: str) -> str:

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gateway.errors import UsageError
+from gateway.store.certificate import MemberCertificate
 from gateway.store.database import Base
 from gateway.store.mailing_list import Audience, Invitation, MailingList
 from gateway.store.member import DeliveryMode, Member, MemberRole, Role, State, TickOff
@@ -53,6 +54,7 @@ class Notice(Base):
     body: a MIME entity, sealed, and erased once sent; its header has the subject. plain: signed
     only, for who has no key to encrypt to, and without content. regardless: also to who is not
     active. enclosed: ids of the postings that go along, blanks between; they are sealed already.
+    certificate: what to encrypt to in place of the member's own: one that is not theirs yet.
     """
 
     __tablename__ = "notice"
@@ -65,6 +67,7 @@ class Notice(Base):
     plain: Mapped[bool] = mapped_column(default=False)
     regardless: Mapped[bool] = mapped_column(default=False)
     enclosed: Mapped[str] = mapped_column(default="")
+    certificate: Mapped[bytes | None]
 
 
 class OutboxEntry(Base):
@@ -116,6 +119,16 @@ class Lease:
     def subject(self) -> str:
         """What it is about, for a log."""
         return f"notice {self.notice_id}" if self.posting_id is None else str(self.posting_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Whom a leased entry is for, as they are now. certificate: another value means that it was
+    replaced, revoked or changed."""
+
+    member_id: int
+    state: State
+    certificate: tuple[str | None, datetime | None, datetime | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,8 +187,8 @@ def _audience(
     """Who gets what a list takes.
 
     Of a list: active members who did not tick it off, or were invited where it is by invitation,
-    and want mail now. Of a desk: those with its role, and whoever wrote in the thread, who may be
-    a suspended member.
+    and want mail now. Of a desk: those with its role, whoever wrote in the thread, and a suspended
+    member who began it.
     """
     active = Member.state == State.ACTIVE
     if mailing_list.audience is not Audience.SUBSCRIBERS:
@@ -184,10 +197,11 @@ def _audience(
             .join(PostingList)
             .where(PostingList.list_id == mailing_list.id, Posting.thread_id == posting.thread_id)
         )
-        reachable = Member.state.in_((State.ACTIVE, State.SUSPENDED))
+        began = beginner(session, posting, mailing_list)
         return or_(
             and_(active, Member.id.in_(readers(session, mailing_list))),
-            and_(reachable, Member.id.in_(wrote)),
+            and_(active, Member.id.in_(wrote)),
+            and_(Member.state == State.SUSPENDED, Member.id == began),
         )
     unwanted = exists().where(TickOff.member_id == Member.id, TickOff.list_id == mailing_list.id)
     invited = exists().where(
@@ -197,7 +211,20 @@ def _audience(
     return and_(active, awake, invited if mailing_list.by_invitation else ~unwanted)
 
 
-_ROLES = {
+def beginner(session: Session, posting: Posting, mailing_list: MailingList) -> int | None:
+    """Id of who began a posting's thread at one of the gateway's own desks: suspended since, or
+    before, they are answered all the same. None elsewhere."""
+    if mailing_list.audience not in (Audience.ADMINISTRATORS, Audience.SUPPORT):
+        return None
+    query = (
+        select(Posting.author_id)
+        .join(PostingList)
+        .where(PostingList.list_id == mailing_list.id, Posting.thread_id == posting.thread_id)
+    )
+    return session.scalar(query.order_by(Posting.id).limit(1))
+
+
+DESK_ROLES = {
     Audience.EXPERTS: Role.EXPERT,
     Audience.MODERATORS: Role.MODERATOR,
     Audience.ADMINISTRATORS: Role.ADMINISTRATOR,
@@ -214,7 +241,7 @@ def readers(session: Session, desk: MailingList) -> list[int]:
             Invitation, and_(Invitation.member_id == Member.id, Invitation.list_id == topic.id)
         )
     of_topic = or_(MemberRole.list_id.is_(None), MemberRole.list_id == desk.topic_id)
-    wanted = query.where(MemberRole.role == _ROLES[desk.audience], of_topic)
+    wanted = query.where(MemberRole.role == DESK_ROLES[desk.audience], of_topic)
     everywhere = (
         select(Member.id)
         .join(MemberRole)
@@ -287,6 +314,26 @@ def lease(
         .execution_options(synchronize_session=False)
     )
     return Lease(first.posting_id, first.notice_id, first.list_id, entries)
+
+
+def leased_readers(session: Session, owner: str) -> dict[int, Reader]:
+    """Entry id -> its reader, of all that an owner holds."""
+    held = MemberCertificate
+    rows = session.execute(
+        select(
+            OutboxEntry.id,
+            Member.id,
+            Member.state,
+            held.fingerprint,
+            held.revoked_at,
+            held.encrypts_until,
+            func.length(held.stripped),
+        )
+        .join(Member, Member.id == OutboxEntry.member_id)
+        .outerjoin(held, held.member_id == Member.id)
+        .where(OutboxEntry.lease_owner == owner, OutboxEntry.state == Delivery.LEASED)
+    )
+    return {row[0]: Reader(row[1], row[2], tuple(row[3:])) for row in rows}
 
 
 def renew(session: Session, owner: str, until: datetime) -> None:

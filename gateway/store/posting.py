@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,11 @@ from gateway.errors import UsageError
 from gateway.store.database import Base
 from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member
+
+_LABEL = re.compile(
+    r"(?:(?P<letter>[A-Z][A-Z0-9]{0,9}?)\s?[-‐-―]?\s?)?(?P<number>[0-9]{1,18})",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 class Placement(StrEnum):
@@ -30,6 +36,8 @@ class Standing(StrEnum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     EXPIRED = "expired"
+    REVOKED = "revoked"
+    """By the very mail that it signs, which is heard nowhere; the revocation counts."""
 
 
 class Thread(Base):
@@ -193,13 +201,17 @@ def has_accepted(session: Session, author_id: int, list_id: int, count: int) -> 
 
 
 def get(session: Session, label: str) -> Posting:
-    """By "B-1234" or "1234". Raises UsageError."""
-    number = label.rpartition("-")[2]
-    posting = (
-        session.get(Posting, int(number))
-        if number.isascii() and number.isdigit() and len(number) < 19
-        else None
-    )
-    if posting is None or ("-" in label and posting.label.lower() != label.lower()):
-        raise UsageError("there is no posting '%(label)s'", label=label)
-    return posting
+    """By "B-1234", as people type it ("b1234", "1234"). Raises UsageError."""
+    typed = _LABEL.fullmatch(label.strip())
+    found = session.get(Posting, int(typed["number"])) if typed else None
+    if typed is None or found is None:
+        raise no_such_posting(label)
+    letter = typed["letter"]
+    if letter and letter.upper() != found.placements[0].mailing_list.topic_letter:
+        raise no_such_posting(label)
+    return found
+
+
+def no_such_posting(label: str) -> UsageError:
+    """Said of what there is not and of what is not theirs to know alike."""
+    return UsageError("there is no posting '%(label)s'", label=label)

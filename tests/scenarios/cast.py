@@ -8,6 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pysequoia.packet import PacketPile, Tag
+
+from gateway.message.armor import dearmor
 from tests import programs
 from tests.gateway import RunningGateway, short_place
 from tests.officers import Officer
@@ -121,6 +124,19 @@ def revoked(officer: Officer) -> bytes:
         other = Path(folder)
         programs.gpg(other, "--no-autostart", "--import", data=officer.certificate + block)
         return programs.gpg(other, "--armor", "--export", officer.fingerprint)
+
+
+def extend(officer: Officer, lasts: timedelta) -> None:
+    """Have a GnuPG user set a new expiry on all of their key, so long from now."""
+    home, seconds = officer.program.home, f"seconds={int(lasts.total_seconds())}"
+    pile = PacketPile.from_bytes(dearmor(officer.certificate, "PUBLIC KEY BLOCK"))
+    # "*" would leave out those that have expired.
+    subkeys = [one.fingerprint or "" for one in pile if one.tag == Tag.PublicSubkey]
+    for keys in ([], subkeys):
+        words = ("--quick-set-expire", officer.fingerprint, seconds, *keys)
+        programs.gpg(home, "--passphrase", "", *words)
+    made = programs.gpg(home, "--armor", "--export", officer.fingerprint)
+    officer.program.certificate = made
 
 
 def _key_of(handle: str, person: Person) -> object:

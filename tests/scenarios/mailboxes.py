@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from email.utils import parseaddr
@@ -46,7 +47,7 @@ class Mailboxes:
         self._gateway = gateway
         self._officers = officers
         self._submissions = submissions
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, Counter[bytes]] = {}
         self._last: dict[str, Told] = {}
 
     def last_notice(self, name: str) -> Told:
@@ -151,6 +152,13 @@ class Mailboxes:
         self._submissions[key] = replace(submission, message_id=message_id)
 
     def _new(self, address: str) -> list[bytes]:
+        """In the order of the outbox, in which what was parked stands before what came since."""
         mails = self._gateway.copies(address)
-        before, self._seen[address] = self._seen.get(address, 0), len(mails)
-        return mails[before:]
+        before, self._seen[address] = self._seen.get(address, Counter()), Counter(mails)
+        new = []
+        for mail in mails:
+            if before[mail]:
+                before[mail] -= 1
+            else:
+                new.append(mail)
+        return new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shlex
 import time
@@ -10,12 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from gateway.crypto import certificate as openpgp
+from gateway.message.armor import dearmor
 from gateway.store import certificate as certificates
 from gateway.store import hold, ledger, mailing_list, member, outbox
 from gateway.store.mailing_list import GatewayKey, Purpose
 from tests.gateway import CommandFailed, RunningGateway, short_place
 from tests.officers import Attachment, Officer
-from tests.scenarios.cast import Cast, add, revoked
+from tests.scenarios.cast import Cast, add, extend, revoked
 from tests.scenarios.checks import Identity, Submission, Told, signed_octets
 from tests.scenarios.mailboxes import CLIENT, Mailboxes
 from tests.scenarios.mutations import MUTATIONS, Scene
@@ -25,6 +27,7 @@ from tests.scenarios.story import (
     Command,
     Enrol,
     Expire,
+    Extend,
     Mail,
     Outcome,
     Pass,
@@ -122,6 +125,8 @@ class Play:
             case Expire():
                 seconds = self.story.people[act.until_expiry_of].expires_in
                 time.sleep(max(0.0, self._made_at + seconds + 1.5 - time.monotonic()))
+            case Extend():
+                extend(self.officers[act.extend], duration(act.to))
             case Pass():
                 self.gateway.pass_time(duration(act.passes))
                 self._command(["upkeep"], act.prints)
@@ -157,6 +162,9 @@ class Play:
         attachments = [_attachment(name) for name in act.attachments]
         if act.attach_key is not None:
             attachments.append(_certificate_of(self.officers[act.attach_key]))
+        headers = {**CLIENT, **act.headers}
+        if act.autocrypt is not None:
+            headers["Autocrypt"] = _autocrypt(author, self.officers[act.autocrypt])
         second = self.officers[act.also_signed_by].program if act.also_signed_by else None
         mail = author.write(
             to=[self._address(one) for one in act.headers_to or act.to],
@@ -167,7 +175,7 @@ class Play:
             form=act.form,
             protected=act.protected,
             sign=act.signed,
-            headers={**CLIENT, **act.headers},
+            headers=headers,
             line_end=act.line_end,
             in_reply_to=answered,
             references=[answered] if answered else [],
@@ -295,6 +303,13 @@ def _certificate_of(officer: Officer) -> Attachment:
     """As Thunderbird attaches one."""
     name = f"OpenPGP_0x{officer.fingerprint[-16:]}.asc"
     return name, "application/pgp-keys", officer.certificate
+
+
+def _autocrypt(sender: Officer, owner: Officer) -> str:
+    """A field that says that the sender's certificate is the owner's (Autocrypt Level 1)."""
+    data = base64.encodebytes(dearmor(owner.certificate, "PUBLIC KEY BLOCK")).decode()
+    # With blanks, at which the field is folded.
+    return f"addr={sender.address}; keydata= {' '.join(data.split())}"
 
 
 def _reply(text: str, notice: Told) -> str:

@@ -53,7 +53,8 @@ class Mail:
     """A mail that somebody sends, and how it is answered. signed_ago: "30 days", "6 seconds".
 
     subject: None is that of a posting, or of the notice that is answered. attach_key: whose
-    certificate it carries. also_signed_by: whose second signature it carries.
+    certificate it carries, autocrypt: in a header field of its own, for the author's address.
+    also_signed_by: whose second signature it carries.
     """
 
     author: str
@@ -73,6 +74,7 @@ class Mail:
     attachments: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     attach_key: str | None = None
+    autocrypt: str | None = None
     also_signed_by: str | None = None
     answers: str | None = None
     answers_notice: bool = False
@@ -128,6 +130,14 @@ class Expire:
 
 
 @dataclass(frozen=True, slots=True)
+class Extend:
+    """Somebody sets a new expiry on their own key, so many days from now: "100 days"."""
+
+    extend: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pass:
     """Time goes by ("3 days"), and the gateway does what is due."""
 
@@ -135,7 +145,7 @@ class Pass:
     prints: str = ""
 
 
-Act = Mail | Command | Enrol | Revoke | Spoil | Expire | Pass
+Act = Mail | Command | Enrol | Revoke | Spoil | Expire | Extend | Pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +199,7 @@ class Step:
         match self.act:
             case Mail() as mail:
                 found |= {mail.author, mail.by or "", mail.attach_key or ""}
-                found |= {mail.also_signed_by or ""}
+                found |= {mail.also_signed_by or "", mail.autocrypt or ""}
             case Enrol():
                 found.add(self.act.enrol)
             case Revoke():
@@ -198,6 +208,8 @@ class Step:
                 found.add(self.act.spoil)
             case Expire():
                 found.add(self.act.until_expiry_of)
+            case Extend():
+                found.add(self.act.extend)
             case Command() | Pass():
                 pass
         return found - {""}
@@ -226,6 +238,7 @@ _ACTS: Mapping[str, type[Act]] = {
     "revoke": Revoke,
     "spoil": Spoil,
     "until_expiry_of": Expire,
+    "extend": Extend,
     "passes": Pass,
 }
 # Words of the language that a field can't be called by.
@@ -265,6 +278,8 @@ def _check_names(story: Story) -> None:
     """Raises StoryFault for people and words that nobody knows."""
     known = {fingerprint_word(name): name for name in story.people}
     for number, step in enumerate(story.steps, 1):
+        if isinstance(step.act, Extend) and not story.people[step.act.extend].expires_in:
+            raise StoryFault(f"step {number}: only a key that expires is one story's own")
         strangers = step.people - set(story.people)
         if strangers:
             raise StoryFault(f"step {number}: nobody is called {', '.join(sorted(strangers))}")
@@ -299,8 +314,9 @@ def _mail(table: dict[str, Any], where: str) -> Mail:
     for name in ("to", "headers_to", "encrypt_to"):
         if isinstance(table.get(name), str):
             table[name] = [table[name]]
-    if isinstance(table.get("attach_key"), bool):
-        table["attach_key"] = table["author"] if table["attach_key"] else None
+    for name in ("attach_key", "autocrypt"):
+        if isinstance(table.get(name), bool):
+            table[name] = table["author"] if table[name] else None
     if table.get("also_signed_by"):
         # Only there can a mail program's two signatures stand side by side.
         table.setdefault("form", "6.1")

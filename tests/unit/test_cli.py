@@ -25,7 +25,7 @@ from gateway.app import open_app, utc_now
 from gateway.cli import main
 from gateway.founding import found
 from gateway.message.envelope import Envelope
-from gateway.posting import pipeline
+from gateway import dispatch
 from tests import programs
 from tests.officers import Officer
 from tests.programs import KeyRequest
@@ -135,7 +135,7 @@ def post(state: Path, author: Officer, local_part: str, text: str = "84 raw tusk
     app = open_app(state)
     try:
         envelope = Envelope(author.address, (to,), mail, "192.0.2.1", utc_now())
-        (reply,) = pipeline.submit(app, envelope, 1 << 26) or ()
+        (reply,) = dispatch.submit(app, envelope, 1 << 26) or ()
     finally:
         app.close()
     assert reply.code == 250, reply

@@ -156,7 +156,9 @@ def test_ancestors_are_the_first_and_the_nearest() -> None:
     ],
 )
 def test_markings(text: str, strictest: Marking, malformed: bool) -> None:
-    assert marking.find(text) == marking.Found(strictest, malformed)
+    found = marking.find(text)
+    assert (found.marking, found.malformed) == (strictest, malformed)
+    assert found.stated == (text not in ("Ivory", "xTLP:RED, the TLP committee"))
 
 
 def test_an_encrypted_mail_is_known_by_its_structure() -> None:

@@ -26,12 +26,17 @@ GOOD = Facts(encrypted=True, author_known=True, signature_window=timedelta(days=
         ({"seen_elsewhere": True}, "replay", Action.REFUSE),
         ({"seen_elsewhere": True, "named_for_this_list": True}, "accept", Action.ACCEPT),
         ({"red": True}, "red", Action.REFUSE),
+        ({"announcement_only": True}, "announcement-only", Action.REFUSE),
         ({"malformed_marking": True}, "malformed-marking", Action.HOLD),
+        ({"laxer_than_thread": True}, "laxer-than-thread", Action.HOLD),
         ({"names_strangers_only": True}, "signed-for-others", Action.HOLD),
         ({"signature_age": timedelta(days=8)}, "signature-age", Action.HOLD),
         ({"over_rate": True}, "rate", Action.HOLD),
         ({"list_moderated": True}, "moderated-list", Action.HOLD),
         ({"author_moderated": True}, "new-member", Action.HOLD),
+        ({"urgent_and_trusted": True, "list_moderated": True}, "urgent", Action.ACCEPT),
+        # Nothing would have held it, so nobody is shown it.
+        ({"urgent_and_trusted": True}, "accept", Action.ACCEPT),
     ],
 )
 def test_each_rule(change: dict[str, object], rule: str, action: Action) -> None:
@@ -42,6 +47,25 @@ def test_each_rule(change: dict[str, object], rule: str, action: Action) -> None
 def test_a_cross_posting_to_a_moderated_list_is_held() -> None:
     facts = replace(GOOD, seen_elsewhere=True, named_for_this_list=True, list_moderated=True)
     assert decide(facts).action is Action.HOLD
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"malformed_marking": True},
+        {"laxer_than_thread": True},
+        {"names_strangers_only": True},
+        {"signature_age": timedelta(days=8)},
+        {"over_rate": True},
+    ],
+)
+def test_urgency_excuses_from_moderation_alone(fault: dict[str, object]) -> None:
+    facts = replace(GOOD, urgent_and_trusted=True, list_moderated=True, **fault)  # type: ignore[arg-type]
+    assert decide(facts).action is Action.HOLD
+
+
+def test_moderators_are_shown_what_went_out_without_them() -> None:
+    assert {rule.name for rule in POLICY if rule.shown} == {"urgent"}
 
 
 booleans = {one.name: st.booleans() for one in fields(Facts) if one.type == "bool"}

@@ -105,8 +105,8 @@ def test_every_subscriber_is_queued_once_and_only_they(database: Database) -> No
         people[2].state = State.SUSPENDED
         people[3].state = State.REMOVED
         session.flush()
-        assert outbox.queue_posting(session, posting.id, on, NOW) == 2
-        assert outbox.queue_posting(session, posting.id, on, NOW) == 0
+        assert outbox.queue_posting(session, posting, on, NOW) == 2
+        assert outbox.queue_posting(session, posting, on, NOW) == 0
         queued = {entry.member_id for entry, _ in outbox.unfinished(session)}
         assert queued == {people[0].id, people[4].id}
 
@@ -114,7 +114,7 @@ def test_every_subscriber_is_queued_once_and_only_they(database: Database) -> No
 def test_a_lease_is_one_workers_until_it_runs_out(database: Database) -> None:
     with database.transaction() as session:
         on, posting = fill(session)
-        outbox.queue_posting(session, posting.id, on, NOW)
+        outbox.queue_posting(session, posting, on, NOW)
         first = outbox.lease(session, "a", NOW, MINUTE, 3)
         second = outbox.lease(session, "b", NOW, MINUTE, 3)
         assert first is not None
@@ -131,7 +131,7 @@ def test_a_lease_is_one_workers_until_it_runs_out(database: Database) -> None:
 def test_a_result_counts_only_for_who_holds_the_lease(database: Database) -> None:
     with database.transaction() as session:
         on, posting = fill(session, 1)
-        outbox.queue_posting(session, posting.id, on, NOW)
+        outbox.queue_posting(session, posting, on, NOW)
         held = outbox.lease(session, "a", NOW, MINUTE, 9)
         assert held is not None
         entry = held.entries[0].id
@@ -147,7 +147,7 @@ def test_a_result_counts_only_for_who_holds_the_lease(database: Database) -> Non
 def test_a_deferred_copy_waits_and_counts_its_attempts(database: Database) -> None:
     with database.transaction() as session:
         on, posting = fill(session, 1)
-        outbox.queue_posting(session, posting.id, on, NOW)
+        outbox.queue_posting(session, posting, on, NOW)
         held = outbox.lease(session, "a", NOW, MINUTE, 9)
         assert held is not None
     again = Result(held.entries[0].id, Delivery.WAITING, NOW, "450 later", NOW + MINUTE)
@@ -164,7 +164,7 @@ def test_a_deferred_copy_waits_and_counts_its_attempts(database: Database) -> No
 def test_parked_entries_are_retried_and_dropped_by_hand(database: Database) -> None:
     with database.transaction() as session:
         on, posting = fill(session, 1)
-        outbox.queue_posting(session, posting.id, on, NOW)
+        outbox.queue_posting(session, posting, on, NOW)
         entry, _ = outbox.unfinished(session)[0]
         entry.state = Delivery.PARKED
         session.flush()
@@ -230,7 +230,7 @@ def test_a_name_that_could_deceive_is_not_taken(database: Database, name: str) -
 def test_a_lease_follows_the_index_however_much_waits(database: Database) -> None:
     with database.transaction() as session:
         on, posting = fill(session, 1)
-        outbox.queue_posting(session, posting.id, on, NOW)
+        outbox.queue_posting(session, posting, on, NOW)
         plan = session.execute(
             text(
                 "EXPLAIN QUERY PLAN SELECT * FROM outbox WHERE state = 'waiting' AND next_at <= "

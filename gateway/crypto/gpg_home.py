@@ -1,0 +1,97 @@
+"""A GnuPG home as files, which gpg changes without care for readers, other writers and power cuts.
+
+It writes a new keybox, renames the old one to a backup and then the new one into its place: in
+between there is none, and nothing waits for the disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import Unavailable
+
+_KEYBOX: Final = "pubring.kbx"
+# What gpg makes where it finds no keybox: a header without keys.
+_EMPTY_BYTES: Final = 32
+
+
+def keybox(home: Path) -> tuple[int, int, int] | None:
+    """Which keybox is there, None for none: it is another one after each change."""
+    try:
+        found = (home / _KEYBOX).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@contextmanager
+def changing(home: Path) -> Iterator[None]:
+    """While the keys are changed: alone, from a whole keybox, and on the disk once it is done.
+
+    Raises Unavailable where the home is not there or can't be written.
+    """
+    try:
+        with _locked(home, fcntl.LOCK_EX):
+            _mend(home)
+            yield
+            _sync(home)
+    except OSError:
+        raise Unavailable(f"the GnuPG home {home} can't be changed") from None
+
+
+def mend(home: Path) -> None:
+    """Put the keybox back where a change was cut off, unless one is going on. Raises Unavailable.
+
+    It has to come before gpg changes anything, which would make an empty keybox its backup.
+    """
+    try:
+        with _locked(home, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            _mend(home)
+    except BlockingIOError:
+        return
+    except OSError:
+        raise Unavailable(f"the GnuPG home {home} can't be used") from None
+
+
+@contextmanager
+def _locked(home: Path, operation: int) -> Iterator[None]:
+    descriptor = os.open(home, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _mend(home: Path) -> None:
+    found, backup = home / _KEYBOX, home / f"{_KEYBOX}~"
+    if _size(found) <= _EMPTY_BYTES < _size(backup):
+        backup.replace(found)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _sync(home: Path) -> None:
+    for path in (home, *home.rglob("*")):
+        if path.is_dir() or path.is_file():
+            # gpg's locks and temporary files may be gone by now.
+            with suppress(FileNotFoundError):
+                _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

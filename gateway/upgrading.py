@@ -24,6 +24,7 @@ from gateway.administration.lists import (
 )
 from gateway.app import App
 from gateway.errors import UsageError
+from gateway.store import certificate as certificates
 from gateway.store import ledger, mailing_list, own_key
 from gateway.store.actor import OPERATOR
 from gateway.store.database import newest_schema
@@ -91,6 +92,7 @@ def _add_desks(app: App, before: str | None) -> None:
     with app.database.transaction() as session:
         for key in own_key.all_keys(session):
             keep_key(session, app, key.fingerprint, key.address, key.purpose)
+        certificates.reread(session, app.clock())
         add_own_desks(session)
         for one in mailing_list.all_lists(session):
             add_list_desks(session, one)

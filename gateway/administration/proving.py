@@ -174,6 +174,7 @@ def prove(session: Session, app: App, found: Application, wishes: Wishes, answer
     certificate = openpgp.read(found.certificate)
     try:
         check(session, app, found.member, certificate, found.fingerprint)
+        _check_old(session, found)
     except (UsageError, BadCertificate) as error:
         report(session, app, found, error)
         return
@@ -195,6 +196,16 @@ def prove(session: Session, app: App, found: Application, wishes: Wishes, answer
             session, app, one, "application-to-decide",
             decides=one.has_role(Role.ADMINISTRATOR), links=links, **about(found),
         )  # fmt: skip
+
+
+def _check_old(session: Session, found: Application) -> None:
+    """Whether the old key's word still counts. Raises UsageError."""
+    held = certificates.of(session, found.member)
+    if found.purpose is Of.REPLACE and (held is None or held.revoked_at is not None):
+        raise UsageError(
+            "the old key, which signed for this one, was revoked since; vouch for the new one if "
+            "it is theirs"
+        )
 
 
 def complete(
@@ -264,7 +275,7 @@ def report(
         what = error.told(say) if isinstance(error, UsageError) else str(error)
         tell(
             session, app, one, "application-amiss", what=what.rstrip("."),
-            decides=one.has_role(Role.ADMINISTRATOR), **about(found),
+            may_end=one.has_role(Role.ADMINISTRATOR) or one.id == found.made_by, **about(found),
         )  # fmt: skip
 
 

@@ -210,8 +210,9 @@ def _described(context: Context, found: Application) -> str:
     if fingerprint:
         lines.append(f"      {fingerprint}")
     if found.nominator is not None:
-        by = context.say("nominated by %(who)s", who=found.nominator.described)
-        lines.append(f"      {by}")
+        vouched = found.purpose is Purpose.VOUCHED
+        by = N_("%(who)s vouches for it") if vouched else N_("nominated by %(who)s")
+        lines.append(f"      {context.say(by, who=found.nominator.described)}")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from gateway.crypto import certificate as openpgp
 from gateway.crypto.key_health import serves_until
-from gateway.errors import UsageError
+from gateway.errors import BadCertificate, UsageError
 from gateway.store.database import Base
 from gateway.store.member import Member, State
 
@@ -95,6 +96,16 @@ def replace(
         session.delete(held)
         session.flush()
     return admit(session, member, certificate, now)
+
+
+def reread(session: Session, now: datetime) -> None:
+    """Work out anew what follows from each certificate: an older version knew less of it."""
+    for row_id in list(session.scalars(select(MemberCertificate.id))):
+        row = session.get_one(MemberCertificate, row_id)
+        # What can't be read is left as it is: it costs its owner mail, and must not stop others.
+        with suppress(BadCertificate):
+            _fill(row, openpgp.read(row.data), now)
+    session.flush()
 
 
 def owner(

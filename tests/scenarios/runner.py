@@ -8,12 +8,14 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.orm import Session
 
 from gateway.crypto import certificate as openpgp
 from gateway.message.armor import dearmor
 from gateway.store import certificate as certificates
-from gateway.store import hold, ledger, mailing_list, member, outbox
+from gateway.store import hold, ledger, mailing_list, member, outbox, own_key
 from gateway.store.mailing_list import GatewayKey, Purpose
 from tests.gateway import CommandFailed, RunningGateway, short_place
 from tests.officers import Attachment, Officer
@@ -251,11 +253,19 @@ class Play:
 
     def _identities(self) -> dict[str, Identity]:
         """Local part -> identity, of every list, by its letter too, of every desk, and of the
-        gateway's own addresses."""
+        gateway's own addresses; "former-" before it: with the key that was replaced."""
         domain = self.gateway.domain
         with self.gateway.reading() as session:
             command = mailing_list.own_key(session, Purpose.COMMAND)
-            found = {one: _identity(command, f"{one}@{domain}", "") for one in SERVICES}
+            before = _signs_along(session, command)
+            found = {
+                one: replace(_identity(command, f"{one}@{domain}", ""), former=before)
+                for one in SERVICES
+            }
+            for key in own_key.in_use(session):
+                if (former := own_key.former(session, key)) is not None:
+                    name = f"former-{_local_part(key.address)}"
+                    found[name] = _identity(former, key.address, "")
             for one in (*mailing_list.all_lists(session), *mailing_list.desks(session)):
                 made = _identity(one.key, one.address(domain), one.title, desk=one.is_desk)
                 found[one.local_part] = made
@@ -277,6 +287,13 @@ class Play:
 
 def _local_part(name: str) -> str:
     return name.partition("@")[0].lower()
+
+
+def _signs_along(session: Session, command: GatewayKey) -> bytes | None:
+    """The certificate of the key before the one for commands, for 14 days after all were told."""
+    former, told = own_key.former(session, command), command.announced_at
+    over = told is not None and told < datetime.now(UTC) - timedelta(days=14)
+    return None if former is None or over else former.certificate
 
 
 def _identity(key: GatewayKey, address: str, title: str, *, desk: bool = False) -> Identity:

@@ -117,6 +117,10 @@ def test_who_is_suspended_after_the_posting_gets_no_copy(
         gateway.environet("member", "suspend", bo.address)
     hand = Hand()
     asyncio.run(Worker(app, "w", hand).drain())
-    assert [copy.recipient for copy in hand.seen] == [ana.address]
-    assert gateway.totals() == {"sent": 1, "dropped": 1}
+    # Bo is told of it by a notice, which has the null sender.
+    assert [(copy.recipient, copy.sender == "") for copy in hand.seen] == [
+        (ana.address, False),
+        (bo.address, True),
+    ]
+    assert gateway.totals() == {"sent": 2, "dropped": 1}
     app.close()

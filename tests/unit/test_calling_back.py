@@ -11,6 +11,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from gateway.administration import people
+from gateway.administration.people import Particulars
 from gateway.app import utc_now
 from gateway.crypto import certificate as openpgp
 from gateway.delivery.handoff import Outcome
@@ -76,7 +78,10 @@ def states(group: Group) -> dict[str, tuple[Delivery, str | None]]:
         )
         newest: dict[int, dict[str, tuple[Delivery, str | None]]] = {}
         for address, entry in rows:
-            newest.setdefault(entry.posting_id or 0, {})[names[address]] = (entry.state, entry.reason)
+            newest.setdefault(entry.posting_id or 0, {})[names[address]] = (
+                entry.state,
+                entry.reason,
+            )
     return newest[max(newest)]
 
 
@@ -253,9 +258,12 @@ def test_an_expert_who_is_suspended_after_the_question_gets_no_copy(group: Group
 
 
 def test_a_member_whose_key_has_expired_is_heard_at_the_desk_and_marked(group: Group) -> None:
-    ends = utc_now() + timedelta(seconds=2)
+    ends = utc_now() + timedelta(seconds=4)
     dan = Officer.create("gpg", "Dan Old", "dan@customs.example", expires=ends)
-    group.gateway.add_member(dan)
+    who = Particulars(dan.address, dan.name, "Police", "DK")
+    with group.app.database.transaction() as session:
+        admitted = openpgp.admit(dan.certificate, utc_now())
+        people.add(session, group.app, OPERATOR, who, admitted)
     group.officers["dan"] = dan
     try:
         time.sleep(max(0.0, (ends - utc_now()).total_seconds() + 1.1))

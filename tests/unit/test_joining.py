@@ -292,6 +292,7 @@ def test_an_invitation_without_a_certificate_is_plain_and_brings_ours(place: Pla
     place.command(
         place.kip,
         f"nominate {who.address}\nname: Plain Officer\norganisation: Port Authority\n",
+        [place.kip],  # as programs do that attach their user's own certificate
     )
     invitation = next(one for one in place.told() if one.template == "invitation")
     assert (invitation.plain, invitation.regardless) == (True, True)
@@ -501,6 +502,26 @@ def test_a_member_who_writes_there_is_told_where_to_write(place: Place) -> None:
     assert kinds(place.told()) == [("bo", "application-unneeded")]
     with place.app.database.reading() as session:
         assert member.get(session, place.bo.address).ticked_off == []
+
+
+def test_an_answer_without_the_code_brings_another_challenge(place: Place) -> None:
+    """Its program attaches no certificate to an answer; the one of the challenge is known."""
+    who = place.officer("wordy")
+    label = place.nominate(who)
+    first = code_in(place.write(who, APPLICATIONS, "", [who]))
+    told = place.write(who, APPLICATIONS, "Here I am.")
+    assert kinds(told) == [("wordy", "challenge")]
+    place.write(who, APPLICATIONS, f"code: {first}")
+    assert place.step(label) is Step.CHALLENGED
+    place.write(who, APPLICATIONS, f"code: {code_in(told)}")
+    assert place.step(label) is Step.PROVED
+
+
+def test_whom_a_mail_is_encrypted_to_may_be_hidden(place: Place) -> None:
+    who = place.officer("hidden", created=datetime.now(UTC) - timedelta(days=1))
+    place.nominate(who)
+    told = place.write(who, APPLICATIONS, "", [who], options=("--throw-keyids",))
+    assert kinds(told) == [("hidden", "challenge")]
 
 
 def test_a_certificate_in_an_autocrypt_field_is_enough(place: Place) -> None:
@@ -749,7 +770,7 @@ def test_a_lost_key_is_vouched_for_and_confirmed(place: Place) -> None:
     assert (vouched.plain, vouched.attachments) == (True, ("gateway.asc",))
     label = re.search(r"A-\d+", answer)
     assert label is not None
-    told = place.write(new, APPLICATIONS, "tick off A", [new])
+    told = place.write(new, APPLICATIONS, "tick off A\nlanguage fr", [new])
     assert [(one.template, one.sealed_to) for one in told] == [("challenge", new.fingerprint)]
     told = place.write(new, APPLICATIONS, f"code: {code_in(told)}")
     assert ("ada", "application-to-decide") in kinds(told)
@@ -761,7 +782,9 @@ def test_a_lost_key_is_vouched_for_and_confirmed(place: Place) -> None:
     assert place.submit(place.mail(old, COMMANDS, "help"), COMMANDS) == ["550 5.7.1"]
     assert "help" in place.command(new, "help")
     with place.app.database.reading() as session:
-        assert member.get(session, old.address).ticked_off == []
+        # A member has commands for that, which nobody but their key gives.
+        found = member.get(session, old.address)
+        assert (found.ticked_off, found.languages) == ([], "")
 
 
 def test_a_contact_point_vouches_in_its_own_country_alone(place: Place) -> None:
@@ -918,6 +941,17 @@ def test_the_nominator_is_told_once_of_who_does_not_answer(place: Place) -> None
     assert next(one for one in told if one.address == place.kip.address).text.startswith(label)
     assert place.pass_time(days=30) == []
     assert (place.step(label), place.step(own)) == (Step.INVITED, Step.INVITED)
+
+
+def test_a_member_is_told_once_of_a_key_that_they_have_not_proved(place: Place) -> None:
+    old, new = place.officer("lazy"), place.officer("lazy")
+    place.gateway.add_member(old, country="KE")
+    _propose(place, old, new)
+    told = place.pass_time(days=15)
+    assert kinds(told) == [("lazy", "application-unanswered")]
+    assert (told[0].sealed_to, told[0].plain, new.fingerprint in told[0].text) == ("", False, True)
+    assert "decline" not in told[0].text
+    assert place.pass_time(days=30) == []
 
 
 def test_a_nomination_whose_officer_was_added_otherwise_is_closed(place: Place) -> None:

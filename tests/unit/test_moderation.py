@@ -262,6 +262,16 @@ def test_each_moderator_is_shown_what_is_held_and_how_to_decide(place: Place) ->
         assert said in words, words
 
 
+def test_a_subject_that_is_not_signed_is_shown_all_the_same(place: Place) -> None:
+    address = f"wildlife@{DOMAIN}"
+    mail = place.officers["ana"].write(
+        to=[address], certificates=[place.keys["wildlife"]], subject="Ebony", outer_subject="Ebony",
+        text="Logs.\n", protected=False,
+    )  # fmt: skip
+    assert place.submit(mail, address) == "250 2.0.0"
+    assert "Subject: Ebony" in place.said("held-for-moderator")["awa"]
+
+
 def test_a_list_without_a_moderator_has_its_administrators(place: Place) -> None:
     place.set_roles("awa")
     place.set_member("bo", state=State.SUSPENDED)
@@ -719,6 +729,7 @@ def test_a_notice_block_has_its_fields() -> None:
     assert form.of_mail(f"Text.\r\n{block}More.\r\n") == {"kind": "alert", "urgency": "Immediate"}
     for text in (
         URGENT.replace("-----END-----", ""),
+        f"Write {URGENT}",
         "".join(f"> {line}\n" for line in URGENT.splitlines()),
         f"-----BEGIN ENV-NOTICE 1-----\nurgency: {'x' * 1001}\n-----END-----\n",
     ):

@@ -18,6 +18,7 @@ from gateway.app import open_app
 from gateway.crypto import certificate as openpgp
 from gateway.delivery.handoff import Copy
 from gateway.errors import UsageError
+from gateway.notices.notice import queue
 from gateway.store import ledger, mailing_list, member, own_key
 from gateway.store.actor import OPERATOR
 from gateway.store.mailing_list import GatewayKey, MailingList
@@ -81,6 +82,14 @@ class Keys(Group):
         name = "gateway" if got.kind == "notice" else got.kind.partition("-")[0]
         body, signature = signed_parts(got.reading.plain)
         return programs.verify_by_all(body, signature, self.old_keys(name))
+
+    def signers_now(self, who: str) -> tuple[str, ...]:
+        """Whose signatures a notice has that goes out to a member now."""
+        with self.app.database.transaction() as session:
+            to = member.get(session, self.officers[who].address)
+            queue(session, self.app, to, "answer", "Subject", "Text.\n")
+        (got,) = self.deliver()
+        return self.signers(got)
 
     def _opened(self, copy: Copy) -> Got:
         (name,) = [one for one in self.officers if self.officers[one].address == copy.recipient]
@@ -190,37 +199,50 @@ def test_commands_to_the_old_key_are_run_and_answers_have_both_signatures(group:
 
 
 def test_the_old_key_for_commands_signs_until_the_members_know_the_new_one(group: Keys) -> None:
-    _, new = group.rotate(COMMANDS)
+    group.tell_everybody(COMMANDS)
+    both = group.rotate(COMMANDS)
+    assert group.signers_now("ana") == both
     group.later = 100 * DAY
-    assert group.signers(group.ask("ana", "topics"))[-1:] == (new,)
-    assert len(group.signers(group.ask("ana", "topics"))) == 2
+    assert group.signers_now("ana") == both
     group.tell_everybody(COMMANDS)
     group.later += own_key.HANDOVER - DAY
-    assert len(group.signers(group.ask("ana", "topics"))) == 2
+    assert group.signers_now("ana") == both
     group.later += 2 * DAY
-    assert group.signers(group.ask("ana", "topics")) == (new,)
+    assert group.signers_now("ana") == both[1:]
+
+
+def test_an_expired_key_does_not_sign_for_the_new_one(group: Keys) -> None:
+    group.tell_everybody(COMMANDS)
+    old, new = group.rotate(COMMANDS)
+    with group.app.database.transaction() as session:
+        session.get_one(GatewayKey, old).expires_at = datetime.now(UTC) - DAY
+    assert group.signers_now("ana") == (new,)
 
 
 def test_who_joined_later_sees_the_new_key_alone(group: Keys) -> None:
-    _, new = group.rotate(COMMANDS)
-    group.set_member("cy", joined_at=datetime.now(UTC) + timedelta(seconds=5))
-    assert group.signers(group.ask("cy", "topics")) == (new,)
-    assert len(group.signers(group.ask("ana", "topics"))) == 2
+    group.tell_everybody(COMMANDS)
+    both = group.rotate(COMMANDS)
+    group.set_member("cy", joined_at=datetime.now(UTC) + timedelta(seconds=1))
+    assert group.signers_now("cy") == both[1:]
+    assert group.signers_now("ana") == both
 
 
 def test_a_new_key_that_members_never_heard_of_is_not_the_one_that_they_know(group: Keys) -> None:
     group.tell_everybody(COMMANDS)
     known, _ = group.rotate(COMMANDS)
     _, new = group.rotate(COMMANDS)
-    assert group.signers(group.ask("ana", "topics")) == (known, new)
+    assert group.signers_now("ana") == (known, new)
 
 
 def test_the_archive_opens_with_its_new_key_alone(group: Keys) -> None:
     label = group.post("ana", text="Old and sealed.\n")
     old, new = group.rotate(ARCHIVE)
     with RunningGateway(short_place("archive")) as copy:
-        copy.found_as(group.gateway)
+        # Not by this process: it would lose its locks on the database (SQLite, howtocorrupt 2.2).
+        programs.run(["cp", "-a", str(group.gateway.state), str(copy.state)])
         home = copy.state / "gnupg"
+        for socket in home.glob("S.*"):
+            socket.unlink()
         programs.gpg(home, "--yes", "--delete-secret-keys", old)
         (app := open_app(copy.state)).close()
         assert app.vault.keyed_hash("a", "b") == group.app.vault.keyed_hash("a", "b")
@@ -271,6 +293,7 @@ def test_a_renewal_that_was_cut_off_is_made_up_for(group: Keys) -> None:
 
 
 def test_members_are_sent_the_certificates_of_what_is_announced(group: Keys) -> None:
+    group.tell_everybody(WILDLIFE)
     old, new = group.rotate(WILDLIFE)
     group.set_member("eve", state=State.SUSPENDED)
     got = group.tell_everybody(WILDLIFE, "general")
@@ -305,6 +328,7 @@ def test_a_list_by_invitation_is_announced_to_the_invited_alone(group: Keys) -> 
     environet("list", "add", "op-coral", "--letter", "OPC", "--title", "Coral",
               "--invite", group.officers["bo"].address)  # fmt: skip
     environet("key", "rotate", "op-coral", "--again")
+    group.deliver()
     said = told(group.tell_everybody("op-coral", "general"))
     assert set(said) == set(PEOPLE)
     assert [name for name in said if "op-coral" in said[name]] == ["bo"]
@@ -445,14 +469,14 @@ def test_a_key_is_replaced_whole_or_not_at_all(group: Keys) -> None:
                "key", "rotate", "general", "--again"]  # fmt: skip
     old = group.in_use("general")
     took, killed = 0.0, 0
-    for tenths in range(12):
+    for moment in range(7):
         started = time.monotonic()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        if tenths == 0:
+        if moment == 0:
             assert process.wait(60) == 0
             took = time.monotonic() - started
             continue
-        time.sleep(took * tenths / 12)
+        time.sleep(took * moment / 7)
         process.send_signal(signal.SIGKILL)
         killed += process.wait(60) == -signal.SIGKILL
         key = group.in_use("general")
@@ -463,10 +487,10 @@ def test_a_key_is_replaced_whole_or_not_at_all(group: Keys) -> None:
             )
             assert {one.key_fingerprint for one in family} == {key.fingerprint}
         for certificate in (old.certificate, key.certificate):
-            text = f"After {tenths}.\n"
+            text = f"After {moment}.\n"
             assert group.submit(group.mail_to("ana", "general", certificate, text), "general") == [
                 "250 2.0.0"
             ]
         assert {group.signers(one) for one in group.deliver()} == {(key.fingerprint,)}
-    assert killed > 5
+    assert killed > 3
     assert group.gateway.environet("key", "rotate", "general", "--again")

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from gateway.store import member
 from gateway.store import request as requests
-from gateway.store.member import State
+from gateway.store.member import MemberRole, Role, State
 from gateway.upkeep import requests as upkeep
 from tests.unit.group import Group
 
@@ -289,7 +290,13 @@ def test_experts_of_a_list_by_invitation_are_the_invited_ones_business(group: Gr
         "--invite", group.officers["mei"].address,
     )  # fmt: skip
     assert "You are an expert of Coral" in group.say("mei", "expertise OPC corals")
-    assert "corals" in group.say("mei", "experts OPC")
+    with group.app.database.transaction() as session:
+        # For all topics, but not invited.
+        cy = member.get(session, group.officers["cy"].address)
+        cy.roles.append(MemberRole(role=Role.EXPERT, words="everything"))
+    said = group.say("mei", "experts OPC", "experts B")
+    assert "corals" in said
+    assert said.count("everything") == 1
     said = group.say("ana", "experts", "experts OPC", "expertise OPC corals")
     assert "corals" not in said.replace("expertise OPC corals", "")
     assert said.count("there is no list 'OPC'") == 2

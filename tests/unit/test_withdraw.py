@@ -363,6 +363,8 @@ def test_it_does_not_come_back_by_another_list_that_it_was_for(group: Group) -> 
     assert group.submit(mail, "waste") == ["250 2.0.0"]
     assert group.submit(mail, "wildlife") == ["250 2.0.0"]
     assert group.deliver() == []
+    with group.app.database.reading() as session:
+        assert len(postings.get(session, label).placements) == 1
 
 
 def test_an_entry_of_a_withdrawn_posting_is_dropped_by_the_worker(group: Group) -> None:

@@ -18,7 +18,13 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parent.parent
 CATALOGUES = ROOT / "templates" / "locale"
-KEYWORDS: dict[str, None] = {"N_": None, "say": None, "UsageError": None, "_": None}
+KEYWORDS: dict[str, None] = {
+    "N_": None,
+    "say": None,
+    "UsageError": None,
+    "_": None,
+    "gettext": None,
+}
 ROOMS = ("store", "notices", "administration", "posting", "command", "upkeep")
 """Those whose texts and faults officers are told; the operator's are English."""
 _TEMPLATES = [("**.txt", "jinja2.ext.babel_extract")]
@@ -28,9 +34,12 @@ _CODE = [("**.py", "python")]
 def texts() -> Iterator[tuple[str, str]]:
     """(msgid, where it stands) of every text to be translated."""
     options = {"**.txt": {"trimmed": "true", "newstyle_gettext": "true", "silent": "false"}}
-    rooms = [(ROOT / "gateway" / room, _CODE) for room in ROOMS]
-    for folder, method in (*rooms, (ROOT / "templates" / "mail", _TEMPLATES)):
-        found = extract_from_dir(folder, method, options, keywords=KEYWORDS)
+    rooms = [(ROOT / "gateway" / room, _CODE, KEYWORDS) for room in ROOMS]
+    # What is wrong with a handoff is the operator's to know.
+    delivery = (ROOT / "gateway" / "delivery", _CODE, {"N_": None})
+    mails = (ROOT / "templates" / "mail", _TEMPLATES, KEYWORDS)
+    for folder, method, keywords in (*rooms, delivery, mails):
+        found = extract_from_dir(folder, method, options, keywords=keywords)
         for name, _, message, _, _ in found:
             if isinstance(message, str) and message.strip():
                 yield message, f"{folder.relative_to(ROOT)}/{name}"

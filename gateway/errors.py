@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,12 @@ class UsageError(GatewayError):
         self.values = values
 
     def told(self, translate: Callable[[str], str]) -> str:
-        """The message in another language."""
-        return translate(self.message) % self.values if self.values else translate(self.message)
+        """The message in another language; a value that is one of a few words is told in it too."""
+        values = {
+            name: translate(str(value)) if isinstance(value, StrEnum) else value
+            for name, value in self.values.items()
+        }
+        return translate(self.message) % values if values else translate(self.message)
 
 
 class Faults(UsageError):

@@ -293,7 +293,7 @@ def _open(session: Session, label: str) -> Application:
             "%(label)s came to nothing: %(address)s is %(state)s",
             label=found.label,
             address=found.member.address,
-            state=str(found.member.state),
+            state=found.member.state,
         )
     return found
 

@@ -145,9 +145,9 @@ def change_role(
     held = [one for one in member.roles if (one.role, one.list_id) == (role, list_id)]
     if bool(held) == given:
         message = (
-            "%(address)s has the role %(role)s already"
+            N_("%(address)s has the role %(role)s already")
             if given
-            else "%(address)s does not have the role %(role)s"
+            else N_("%(address)s does not have the role %(role)s")
         )
         raise UsageError(message, address=member.address, role=text)
     if given:

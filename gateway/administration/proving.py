@@ -7,7 +7,6 @@ administrator to say, or was said by the signature of the old key.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -40,7 +39,7 @@ MOST_CHALLENGES = 5
 MOST_STRANGERS = 10
 """Of whom administrators are told in a day; the others are in the ledger."""
 _DAY = timedelta(days=1)
-_CODE_BYTES = 10
+_CODE_DIGITS = 20
 _MOST_USER_IDS = 10
 _MOST_SHOWN = 200
 _KIND = "PUBLIC KEY BLOCK"
@@ -106,9 +105,14 @@ def challenge(
     template: str = "challenge",
     answers: str = "",
 ) -> None:
-    """Send a secret, and wait for it to come back; a code that was sent before is void."""
+    """Send a secret, and wait for it to come back.
+
+    It is the same in each challenge to one certificate, so that it does not matter which of them
+    is answered.
+    """
     now = app.clock()
-    code = secrets.token_hex(_CODE_BYTES)
+    told = f"{found.label} {certificate.fingerprint}"
+    code = app.vault.keyed_hash("challenge-code", told)[:_CODE_DIGITS]
     found.certificate = certificate.data
     found.code_hash = code_hash(app, code)
     found.challenges += 1

@@ -253,7 +253,13 @@ def _parked(session: Session) -> list[int]:
 
 
 def _read(session: Session, app: App, posting: Posting) -> dict[str, object]:
-    """The content of a posting, and the ledger entry that it was read."""
+    """The content of a posting, and the ledger entry that it was read. Raises UsageError where it
+    was withdrawn."""
+    if posting.withdrawn_at is not None:
+        raise UsageError(
+            f"{posting.label} was withdrawn on {posting.withdrawn_at:%Y-%m-%d}; "
+            "nothing of it is left"
+        )
     kept = evidence.unseal(app.vault, posting)
     payload = entity.read(submission.content(kept.source, evidence.KEPT_LIMIT).payload)
     store_ledger.enter(session, app.clock(), "read", posting=posting.label, by=OPERATOR.ledger)
@@ -307,6 +313,7 @@ def _describe_posting(one: Posting) -> dict[str, object]:
         "received_at": one.received_at,
         "marking": one.marking,
         "thread": one.thread_id,
+        "withdrawn_at": one.withdrawn_at,
         "placed": ", ".join(
             f"{at.mailing_list.local_part} {at.placement}" for at in one.placements
         ),

@@ -89,7 +89,7 @@ def _statistics(context: Context, call: Call) -> Answer:
                 for letter, year, month, count in statistics.postings(session, context.now)
             ],
         ),
-        (say("Holds"), [(say("open"), str(statistics.open_holds(session)))]),
+        (say("Holds"), [(say("not decided"), str(statistics.open_holds(session)))]),
         (
             say("Copies and notices"),
             [

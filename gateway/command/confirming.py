@@ -46,8 +46,8 @@ def ask(context: Context, steps: Sequence[Step]) -> Result:
         )
     )
     text = context.say(
-        "Not done yet: your mail program did not sign to whom this mail was written, so somebody "
-        "else may have passed it on. If you want it done, write this line to the gateway within "
+        "Not done yet: your mail program did not sign whom this mail is for, so somebody else "
+        "may have passed it on. If you want it done, write this line to the gateway within "
         "%(hours)s hours, or use the link:",
         hours=context.app.config.policy.command_hours,
     )

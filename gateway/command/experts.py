@@ -29,11 +29,11 @@ _NONE = frozenset({"none", "nothing", "-"})
 def _experts(context: Context, call: Call) -> Answer:
     topics = [context.topic(" ".join(call.words))] if call.words else context.topics()
     shown = [found for one in topics if (found := _of_topic(context, one, alone=len(topics) == 1))]
-    how = context.say(
-        "To ask the experts of a topic, and nobody else, write to its address above. To be one: "
-        "expertise B ivory, rosewood"
-    )
-    return Answer("\n\n".join([*(shown or [context.say("There are no experts yet.")]), how]))
+    how = context.say("To be an expert, write for example: expertise B ivory, rosewood")
+    if not shown:
+        return Answer(context.say("There are no experts yet.") + " " + how)
+    ask = context.say("To ask the experts of a topic, and nobody else, write to its address above.")
+    return Answer("\n\n".join([*shown, f"{ask} {how}"]))
 
 
 def _of_topic(context: Context, one: MailingList, *, alone: bool) -> str:

@@ -156,12 +156,12 @@ def _deliver(context: Context, call: Call) -> Answer:
 
 def _delivered(context: Context, mode: DeliveryMode) -> Answer:
     undo = _undo_delivery(context)
+    collects = context.member.delivery is not DeliveryMode.EACH
     profiles.change_delivery(context.session, context.app, context.actor, context.member, mode)
     if mode is DeliveryMode.EACH:
-        said = context.say(
-            "Each posting is sent to you as it comes. What was collected for a digest is on its "
-            "way to you now."
-        )
+        said = context.say("Each posting is sent to you as it comes.")
+        if collects:
+            said += " " + context.say("What was collected for a digest is on its way to you now.")
     else:
         said = context.say(
             "You get %(what)s, in place of single postings; the first on %(moment)s. Urgent "

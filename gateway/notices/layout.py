@@ -6,6 +6,7 @@ import re
 from textwrap import TextWrapper
 
 WIDTH = 72
+_BEFORE_MARK = re.compile(r" (?=[:;?!»](?:\s|$))|(?<=«) ")
 _KEPT = re.compile(r"^(?P<lead>> ?|\s+)(?P<label>\S[^\s:]{0,20}: +|[-*] |\d\. )?")
 
 
@@ -48,8 +49,8 @@ def _wrapped(text: str, first: str, others: str) -> list[str]:
         replace_whitespace=False,
         drop_whitespace=True,
     )
-    return (
-        wrapper.wrap(text.rstrip())
-        if text.strip()
-        else ([first.rstrip()] if first.startswith(">") else [])
-    )
+    if not text.strip():
+        return [first.rstrip()] if first.startswith(">") else []
+    # French has a blank before some marks, and no line begins with one.
+    joined = _BEFORE_MARK.sub("\u00a0", text.rstrip())
+    return [line.replace("\u00a0", " ") for line in wrapper.wrap(joined)]

@@ -130,7 +130,7 @@ def _check_distributable(found: Hold) -> None:
         raise UsageError(
             "%(address)s is %(state)s; restore the member, or reject it",
             address=posting.author.address,
-            state=str(posting.author.state),
+            state=posting.author.state,
         )
     if posting.marking == Marking.RED.label:
         raise UsageError(

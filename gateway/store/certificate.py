@@ -218,7 +218,9 @@ def _refuse_taken(
 ) -> None:
     taken = owner(session, certificate, but)
     if taken is not None:
-        raise UsageError(f"certificate: a key of it belongs to {taken.address} already")
+        raise UsageError(
+            "certificate: a key of it belongs to %(address)s already", address=taken.address
+        )
 
 
 def _fill(row: MemberCertificate, certificate: openpgp.Certificate, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""One round of all that falls due; `serve` makes one every minute or so, on any number of machines."""
+"""A round of all that falls due; `serve` makes one every minute, on any number of machines."""
 
 from __future__ import annotations
 

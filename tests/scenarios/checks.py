@@ -228,11 +228,12 @@ def _check_letter(raw: bytes, reader: Officer, origin: Identity) -> Reading:
 
 def _check_signatures(reading: Reading, origin: Identity) -> None:
     """By gpg's word; most programs show the first one, so that is of the key that readers know."""
-    certificates = [*filter(None, [origin.former]), origin.certificate]
+    former = [] if origin.former is None else [origin.former]
     found: tuple[str, ...] = ()
     if parse(reading.plain).get_content_type() == "multipart/signed":
+        certificates = [*former, origin.certificate]
         found = programs.verify_by_all(*signed_parts(reading.plain), certificates)
-    wanted = tuple(openpgp.read(one).fingerprint for one in certificates)
+    wanted = (*(openpgp.read(one).fingerprint for one in former), origin.fingerprint)
     assert found == wanted, f"the gateway's signature is not good: {found}"
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from gateway import dispatch
 from gateway.app import App, open_app
 from gateway.delivery.writing import posting_letter
 from gateway.message.envelope import Envelope
-from gateway import dispatch
 from gateway.posting.opening import inflation_limit
 from gateway.store import mailing_list
 from gateway.store.outbox import OutboxEntry

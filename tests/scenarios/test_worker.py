@@ -10,11 +10,11 @@ from inspect import isawaitable
 
 import pytest
 
+from gateway import dispatch
 from gateway.app import App, open_app, utc_now
 from gateway.delivery.handoff import Copies, Copy, Live, Outcome, Record, always
 from gateway.delivery.worker import Worker
 from gateway.message.envelope import Envelope
-from gateway import dispatch
 from gateway.posting import pipeline
 from gateway.store.posting import Posting
 from tests.gateway import DOMAIN, RunningGateway, short_place

@@ -21,11 +21,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from gateway import dispatch
 from gateway.app import open_app, utc_now
 from gateway.cli import main
 from gateway.founding import found
 from gateway.message.envelope import Envelope
-from gateway import dispatch
 from tests import programs
 from tests.officers import Officer
 from tests.programs import KeyRequest

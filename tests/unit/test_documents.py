@@ -14,6 +14,7 @@ import pytest
 
 from contrib import make_docs
 from gateway import config
+from gateway.administration.lists import SERVICES
 from gateway.app import KEYRING
 from gateway.cli import main
 from gateway.founding import CERTIFICATE, KEY
@@ -189,11 +190,9 @@ def test_a_variable_of_the_environment_is_one(name: str, variable: str) -> None:
 @pytest.mark.parametrize(("name", "local_part"), every(r"\b([\w.-]+)@environet\.example"))
 def test_an_address_is_one(name: str, local_part: str) -> None:
     topics = {one for letter, local, *_ in TOPICS for one in (letter.lower(), local)}
-    # The gateway's own keys have addresses too. The README names a moderators' address, under
-    # what is not there yet.
-    others = {"gateway", "archive"}
-    if name == "README.md":
-        others.add("wildlife-owner")
+    # The gateway's own keys have addresses too, and lists have desks.
+    others = {"gateway", "archive", *SERVICES}
+    others |= {f"{topic}-{ending}" for topic in topics for ending in ("owner", "experts")}
     added = {hit for _, hit in every(r"list add ([a-z-]+)")}
     bounce = name == "contrib/postfix/README.md" and local_part == "NUMBER-TOKEN"
     assert bounce or local_part in topics | others | added
@@ -299,8 +298,11 @@ def test_the_events_of_the_ledger_are_as_described() -> None:
     _, _, after = DOCUMENTS["docs/operating.md"].partition("\n## The ledger\n")
     told = set(re.findall(r"`([a-z-]+)`", after.partition("Members stand")[0]))
     written = re.findall(r'ledger\.enter\(\s*session,[^"]*?,\s*"([a-z-]+)"', GATEWAY)
+    # Those that a function is handed, or chooses.
+    handed = re.findall(r'_(?:enter|close)\([^()"]*"([a-z-]+)"', GATEWAY)
+    chosen = re.findall(r'\bevent = "([a-z-]+)" if \w+ else "([a-z-]+)"', GATEWAY)
     computed = [f"member-{one}" for one in State] + [one for one in Decision if one != "open"]
-    assert told == {*written, *computed}
+    assert told == {*written, *handed, *computed, *(one for pair in chosen for one in pair)}
 
 
 def test_log_lines_are_as_described() -> None:

@@ -508,13 +508,22 @@ def test_an_answer_without_the_code_brings_another_challenge(place: Place) -> No
     """Its program attaches no certificate to an answer; the one of the challenge is known."""
     who = place.officer("wordy")
     label = place.nominate(who)
+    first = place.write(who, APPLICATIONS, "", [who])
+    second = place.write(who, APPLICATIONS, "Here I am.")
+    assert kinds(second) == [("wordy", "challenge")]
+    place.write(who, APPLICATIONS, f"code: {code_in(first)}")
+    assert (place.step(label), code_in(second)) == (Step.PROVED, code_in(first))
+
+
+def test_each_application_has_a_code_of_its_own(place: Place) -> None:
+    who = place.officer("twofold")
+    label = place.nominate(who)
     first = code_in(place.write(who, APPLICATIONS, "", [who]))
-    told = place.write(who, APPLICATIONS, "Here I am.")
-    assert kinds(told) == [("wordy", "challenge")]
+    place.command(place.ada, f"decline {label} mistaken")
+    label = place.nominate(who)
+    assert code_in(place.write(who, APPLICATIONS, "", [who])) != first
     place.write(who, APPLICATIONS, f"code: {first}")
     assert place.step(label) is Step.CHALLENGED
-    place.write(who, APPLICATIONS, f"code: {code_in(told)}")
-    assert place.step(label) is Step.PROVED
 
 
 def test_whom_a_mail_is_encrypted_to_may_be_hidden(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,6 +20,7 @@ from gateway.store.mailing_list import Moderation
 from gateway.store.member import State, TickOff
 from gateway.store.outbox import Delivery, OutboxEntry
 from gateway.store.posting import Posting
+from tests.gateway import CommandFailed
 from tests.unit.group import Group, Hand
 
 ROLES = {
@@ -390,3 +392,12 @@ def test_nothing_of_it_is_left_in_the_database(group: Group) -> None:
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     assert sealed[200:232] not in file.read_bytes()
+
+
+def test_the_operator_sees_that_it_was_there(group: Group) -> None:
+    label = group.post("ana")
+    group.say("ana", f"withdraw {label}")
+    listed = json.loads(group.gateway.environet("posting", "list", "--most", "1", "--json"))
+    assert (listed[0]["posting"], listed[0]["withdrawn_at"] is None) == (label, False)
+    with pytest.raises(CommandFailed, match=f"{label} was withdrawn on .* nothing of it is left"):
+        group.gateway.environet("posting", "show", label)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from inspect import cleandoc
 from pathlib import Path
+from textwrap import fill
 
 import click
 
@@ -86,11 +87,10 @@ def variable(setting: str) -> str:
 
 def _by_mail(command: Command) -> str:
     who = " or ".join(one.replace("-", " ") for one in Role if one in command.roles)
-    form = f" After it, a line each: {', '.join(f'`{key}:`' for key in command.form)}."
-    return (
-        f"### {command.usage}\n\nFor: {who or 'every member'}. {command.help}"
-        f"{form if command.form else ''}\n\n```\n{command.example}\n```\n"
-    )
+    form = f"After it, a line each: {', '.join(f'`{key}:`' for key in command.form)}."
+    told = [f"For {who or 'every member'}.", command.help, *([form] if command.form else [])]
+    text = fill(" ".join(told), 100, break_long_words=False, break_on_hyphens=False)
+    return f"### {command.usage}\n\n{text}\n\n```\n{command.example}\n```\n"
 
 
 def _walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:

@@ -297,10 +297,10 @@ def test_the_states_of_the_queue_are_as_described() -> None:
 def test_the_events_of_the_ledger_are_as_described() -> None:
     _, _, after = DOCUMENTS["docs/operating.md"].partition("\n## The ledger\n")
     told = set(re.findall(r"`([a-z-]+)`", after.partition("Members stand")[0]))
-    written = re.findall(r'ledger\.enter\(\s*session,[^"]*?,\s*"([a-z-]+)"', GATEWAY)
+    written = re.findall(r'ledger\.enter\(\s*(?:\w+\.)?session,[^"]*?,\s*"([a-z-]+)"', GATEWAY)
     # Those that a function is handed, or chooses.
     handed = re.findall(r'_(?:enter|close)\([^()"]*"([a-z-]+)"', GATEWAY)
-    chosen = re.findall(r'\bevent = "([a-z-]+)" if \w+ else "([a-z-]+)"', GATEWAY)
+    chosen = re.findall(r'(?:event =|clock\(\),) "([a-z-]+)" if \w+ else "([a-z-]+)"', GATEWAY)
     computed = [f"member-{one}" for one in State] + [one for one in Decision if one != "open"]
     assert told == {*written, *handed, *computed, *(one for pair in chosen for one in pair)}
 

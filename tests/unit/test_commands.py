@@ -223,12 +223,12 @@ def test_whatever_a_program_made_of_it_the_commands_run(ana: Place, made: bytes)
 
 def test_a_mail_without_text_is_told_by_its_signed_subject(ana: Place) -> None:
     assert "tick on B" in ana.ask("ana", "", subject="tick off B")
-    assert "no text that I can read" in ana.ask("ana", "Hello\n", subject="Hello")
+    assert "Write each command on a line of its own" in ana.ask("ana", "Hello\n", subject="Hello")
 
 
 def test_an_answer_to_an_answer_does_not_run_its_subject_again(ana: Place) -> None:
     how = {"subject": "Re: [ENVIRONET] Re: tick off B", "in_reply_to": f"<x@{DOMAIN}>"}
-    assert "no text that I can read" in ana.ask("ana", "Thanks!\n", **how)
+    assert "Write each command on a line of its own" in ana.ask("ana", "Thanks!\n", **how)
     assert ana.off("ana") == set()
     how["subject"] = "tick off B"
     assert "To undo it" in ana.ask("ana", "Thanks!\n", **how), "a subject that was typed counts"

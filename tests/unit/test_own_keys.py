@@ -379,7 +379,7 @@ def test_administrators_are_warned_four_times_and_then_weekly(group: Keys) -> No
     assert warned == [-60, -30, -14, -3, 0, 7, 14]
 
 
-def test_what_was_renewed_or_replaced_is_not_warned_of(group: Keys) -> None:
+def test_what_was_renewed_or_replaced_is_not_warned_of_until_it_expires_again(group: Keys) -> None:
     group.rotate("ozone")
     end = group.in_use("ozone").expires_at
     assert end is not None
@@ -391,6 +391,11 @@ def test_what_was_renewed_or_replaced_is_not_warned_of(group: Keys) -> None:
     group.later += 8 * DAY
     upkeep.run(group.app)
     assert not [one for one in group.deliver() if "ozone@" in one.text or "lmo@" in one.text]
+    end = group.in_use("ozone").expires_at
+    assert end is not None
+    group.later = end - datetime.now(UTC) - 30 * DAY
+    upkeep.run(group.app)
+    assert [one.to for one in group.deliver() if "ozone@" in one.text] == ["ada"]
 
 
 # Ordered by mail

@@ -61,10 +61,11 @@ def tell_some(app: App) -> int | None:
         query = select(Member).where(Member.state == State.ACTIVE, Member.id > _reached(keys))
         members = list(session.scalars(query.order_by(Member.id).limit(BATCH)))
         news = [_news(session, key) for key in keys]
+        signing = own_key.signing(session, app.clock())
         for member in members:
             theirs = [one for one in news if one.invited is None or member.id in one.invited]
             if theirs:
-                _tell(session, app, member, theirs)
+                _tell(session, app, member, theirs, own_key.signing_to(signing, member))
         for key in keys:
             key.announced_to = members[-1].id if len(members) == BATCH else None
     return len(members)
@@ -101,8 +102,13 @@ def _news(session: Session, key: GatewayKey) -> _News:
     return _News(shown, attached, own_key.invited(session, key))
 
 
-def _tell(session: Session, app: App, member: Member, news: Sequence[_News]) -> None:
-    signers = own_key.signing(session, member, app.clock())
+def _tell(
+    session: Session,
+    app: App,
+    member: Member,
+    news: Sequence[_News],
+    signers: Sequence[GatewayKey],
+) -> None:
     tell(
         session, app, member, "key-announced",
         Manner(attachments=tuple(one.attached for one in news)),

@@ -284,7 +284,7 @@ class Worker:
         if lease.posting_id is None or lease.list_id is None:
             notice = session.get_one(Notice, lease.notice_id)
             member = session.get_one(Member, lease.entries[0].member_id)
-            keys = own_key.signing(session, member, now)
+            keys = own_key.signing_to(own_key.signing(session, now), member)
             written = notice_letter(session, self._app, notice, member, keys, now)
             return written, keys[-1].certificate
         on = session.get_one(MailingList, lease.list_id)

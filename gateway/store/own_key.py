@@ -53,23 +53,27 @@ def former(session: Session, key: GatewayKey) -> GatewayKey | None:
     return next(told, earlier[-1] if earlier else None)
 
 
-def signing(session: Session, reader: Member, now: datetime) -> list[GatewayKey]:
-    """The keys that sign what the gateway writes to a member, the newest last.
+def signing(session: Session, now: datetime) -> list[GatewayKey]:
+    """The keys that sign what the gateway itself writes to its members, the newest last.
 
-    A key for commands that took another's place is not known to the members until they were told,
-    and had the time to read it. Until then the one that they know signs too, and first, for most
-    programs show one signature; but not for who joined later, nor once it has expired.
+    A key for commands that took another's place is not known to them until they were told, and had
+    the time to read it. Until then the one that they know signs too, while it is good, and first:
+    most programs show one signature.
     """
     newest = own_key(session, Purpose.COMMAND)
     known = former(session, newest)
     if (
         known is None
         or (known.expires_at is not None and known.expires_at <= now)
-        or reader.joined_at >= newest.created_at
         or (newest.announced_at is not None and newest.announced_at <= now - HANDOVER)
     ):
         return [newest]
     return [known, newest]
+
+
+def signing_to(keys: list[GatewayKey], reader: Member) -> list[GatewayKey]:
+    """Those of them that are for a reader: who joined since knows the newest alone."""
+    return keys[-1:] if reader.joined_at >= keys[-1].created_at else keys
 
 
 def underway(session: Session) -> list[GatewayKey]:

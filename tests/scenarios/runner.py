@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from gateway.crypto import certificate as openpgp
 from gateway.message.armor import dearmor
 from gateway.store import certificate as certificates
 from gateway.store import hold, ledger, mailing_list, member, outbox, own_key
@@ -208,12 +207,14 @@ class Play:
         )
 
     def _revoke(self, act: Revoke) -> None:
-        """No command learns of a revocation yet, so it is written where one would write it."""
-        officer = self.officers[act.revoke]
-        with self.gateway.writing() as session:
-            row = certificates.of(session, member.get(session, officer.address))
-            assert row is not None
-            row.data = openpgp.read(revoked(officer)).data
+        """A mail that nothing signs brings it, as after a theft: what only the owner can make."""
+        officer, to = self.officers[act.revoke], self._address("gateway")
+        last_word = ("key.asc", "application/pgp-keys", revoked(officer))
+        mail = officer.write(
+            to=[to], subject="Revoked", text="My key is lost.\n", form="plain",
+            attachments=[last_word],
+        )  # fmt: skip
+        assert self.gateway.send(mail, officer.address, [to])[0] == 523
 
     def _take(self, outcome: Outcome, told: Mapping[str, Sequence[Told]]) -> None:
         """Words for later steps, out of the notices of this one."""

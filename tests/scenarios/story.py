@@ -110,7 +110,7 @@ class Enrol:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """The gateway learns that somebody revoked their certificate."""
+    """Somebody revokes their certificate, and tells the gateway in a mail that nothing signs."""
 
     revoke: str
 

@@ -800,10 +800,18 @@ def test_every_command_has_an_example(name: str) -> None:
     assert after.startswith(f"    environet --state /var/lib/environet {name}"), result.output
 
 
+@pytest.fixture(scope="module")
+def application(state: Path) -> str:
+    """Somebody is nominated."""
+    words = ["application", "nominate", "zoe@harbour.example", "--name", "Zoe", *DETAILS]
+    return good(state, *words).output.rpartition(" ")[2].strip(".\n")
+
+
 @pytest.mark.parametrize("name", WITH_JSON)
-def test_json_is_json(name: str, state: Path, author: Officer) -> None:
+def test_json_is_json(name: str, state: Path, author: Officer, application: str) -> None:
     label = hold_one(state, author)
     arguments = {
+        "application show": [application],
         "member show": [author.address],
         "hold show": [label],
         "posting show": [good(state, "hold", "show", label, "--json").json()["posting"]],

@@ -331,7 +331,7 @@ def test_an_answer_in_mutt_runs_nothing_of_what_it_quotes(
 
 
 @pytest.mark.parametrize(
-    "typed", ["Approve H-{} please\n", "approve H–{}.\n", "APPROVE\u00a0h{}\n"]
+    "typed", ["Please approve H-{}.\n", "approve H–{}\n", "APPROVE\u00a0h{}\n"]
 )
 @pytest.mark.parametrize("where", ["above", "below"])
 def test_a_moderator_answers_the_notice_of_a_held_posting_in_mutt(
@@ -370,6 +370,54 @@ def test_the_mail_that_a_notices_link_prepares_is_run(world: World, verb: str) -
     sent(world, write(typing.flowed(confirmation(world, answer))), world.mira)
     assert f"H-{number} is " in told(world, world.mira, newest(world, world.mira, before))
     assert decision(world, number).startswith(verb)
+
+
+POLITE_AT_THE_END = {
+    "own copies off, s'il vous plaît\n": NO_OWN_COPIES,
+    "own copies off please\n": NO_OWN_COPIES,
+    "tick off B E please\n": BOTH_OFF,
+    "tick off B E, bitte\n": BOTH_OFF,
+    "tick off B et E\n": BOTH_OFF,
+    "deliver digest daily, please.\n": {"delivery": "daily"},
+    "language fr por favor\n": {"languages": "fr"},
+}
+
+
+@pytest.mark.parametrize("typed", POLITE_AT_THE_END)
+def test_politeness_at_the_end_of_a_line_is_no_part_of_the_command(
+    world: World, bo: Officer, thunderbird: Write, typed: str
+) -> None:
+    before = seen(world, bo)
+    sent(world, thunderbird(typing.flowed(typed)), bo)
+    assert "Not done" not in told(world, bo, newest(world, bo, before))
+    assert profile(world, bo) == {**UNTOUCHED, **POLITE_AT_THE_END[typed]}
+
+
+@pytest.mark.parametrize("verb", ["approve", "discard"])
+def test_politeness_after_a_hold_is_no_part_of_the_command(world: World, verb: str) -> None:
+    _, number = held(world)
+    write = partial(typing.sealed, world.mira, world.certificate, TO)
+    before = seen(world, world.mira)
+    sent(world, write(typing.plain(f"{verb.capitalize()} H-{number} please\n")), world.mira)
+    answer = newest(world, world.mira, before)
+    sent(world, write(typing.plain(confirmation(world, answer))), world.mira)
+    assert decision(world, number).startswith(verb)
+
+
+TELEPHONES = (
+    "Envoyé de mon mobile", "Envoyé de mon iPhone", "Sent from my iPhone", "Get Outlook for iOS",
+    "Von meinem iPhone gesendet", "Отправлено с iPhone", "Enviado desde mi iPhone",
+    "أُرسلت من الـ iPhone",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", TELEPHONES)
+def test_a_telephones_line_is_not_run_and_does_no_harm(
+    world: World, bo: Officer, thunderbird: Write, line: str
+) -> None:
+    case = CASES["from a telephone"]
+    typed = f"own copies off\n\n{line}\n"
+    played(world, bo, thunderbird(typing.flowed(typed)), case)
 
 
 # What happens, and how it is looked at.

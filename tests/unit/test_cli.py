@@ -810,6 +810,7 @@ def application(state: Path) -> str:
 @pytest.mark.parametrize("name", WITH_JSON)
 def test_json_is_json(name: str, state: Path, author: Officer, application: str) -> None:
     label = hold_one(state, author)
+    post(state, author, "waste-experts")
     arguments = {
         "application show": [application],
         "member show": [author.address],

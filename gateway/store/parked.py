@@ -34,4 +34,4 @@ def counts(session: Session) -> dict[int, int]:
     """Member id -> how many entries wait so; who is not named has none."""
     query = select(OutboxEntry.member_id, func.count()).where(_WAITS)
     rows = session.execute(query.group_by(OutboxEntry.member_id))
-    return {member_id: count for member_id, count in rows}
+    return {row[0]: row[1] for row in rows}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,8 +39,13 @@ def changing(home: Path) -> Iterator[None]:
     try:
         with _locked(home, fcntl.LOCK_EX):
             _mend(home)
+            before = _stamps(home)
             yield
-            _sync(home)
+            # Not all of it each time: a home has several files for each key.
+            for path, stamp in _stamps(home).items():
+                if before.get(path) != stamp:
+                    with suppress(FileNotFoundError):
+                        _fsync(path)
     except OSError:
         raise Unavailable(f"the GnuPG home {home} can't be changed") from None
 
@@ -81,12 +87,16 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _sync(home: Path) -> None:
+def _stamps(home: Path) -> dict[Path, tuple[int, int, int]]:
+    """Each file and folder -> what changes when it does."""
+    stamps = {}
     for path in (home, *home.rglob("*")):
-        if path.is_dir() or path.is_file():
-            # gpg's locks and temporary files may be gone by now.
-            with suppress(FileNotFoundError):
-                _fsync(path)
+        # gpg's locks and temporary files may be gone by now.
+        with suppress(FileNotFoundError):
+            found = path.stat()
+            if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode):
+                stamps[path] = (found.st_ino, found.st_mtime_ns, found.st_size)
+    return stamps
 
 
 def _fsync(path: Path) -> None:

@@ -183,8 +183,10 @@ def untouched(world: World) -> None:
 @pytest.fixture(scope="module", params=["neomutt", "mutt"])
 def mutt(request: pytest.FixtureRequest, world: World) -> Iterator[typing.Mutt]:
     place = short_place(request.param)
-    yield typing.Mutt(request.param, place, world.mira, [world.certificate])
-    shutil.rmtree(place)
+    try:
+        yield typing.Mutt(request.param, place, world.mira, [world.certificate])
+    finally:
+        shutil.rmtree(place)
 
 
 @pytest.fixture(scope="module")
@@ -376,14 +378,14 @@ def test_the_mail_that_a_notices_link_prepares_is_run(world: World, verb: str) -
     assert decision(world, number).startswith(verb)
 
 
-POLITE = {
+POLITE: dict[str, dict[str, Any]] = {
     "own copies off please\n": NO_OWN_COPIES,
     "tick off B E please\n": BOTH_OFF,
     "deliver digest daily, please.\n": {"delivery": "daily"},
     "s'il vous plaît, own copies off\n": NO_OWN_COPIES,
     "Bitte tick off B E!\n": BOTH_OFF,
 }
-NOT_QUITE = {
+NOT_QUITE: dict[str, dict[str, Any]] = {
     "own copies off, s'il vous plaît\n": NO_OWN_COPIES,
     "tick off B E, bitte\n": BOTH_OFF,
     "tick off B et E\n": BOTH_OFF,
@@ -600,8 +602,9 @@ def held(world: World) -> tuple[bytes, int]:
 
 def inline(world: World, text: str) -> bytes:
     """gpg's armor as the text of a mail."""
+    certificates = [world.certificate, world.mira.certificate]
     return world.mira.write(
-        to=[TO], certificates=[world.certificate], subject="commands", text=text, form="inline"
+        to=[TO], certificates=certificates, subject="commands", text=text, form="inline"
     )
 
 

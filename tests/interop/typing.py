@@ -32,7 +32,8 @@ _SETTINGS = """\
 set folder={place} spoolfile={place}/box mbox_type=Maildir record="" postponed={place}/postponed
 set tmpdir={place} header_cache="" hostname=member.example sendmail={place}/send sendmail_wait=0
 set realname="{name}" from={address} use_from=yes charset=utf-8 send_charset=utf-8
-set crypt_use_gpgme=yes crypt_autosign=yes crypt_autoencrypt=yes pgp_sign_as={fingerprint}
+set crypt_use_gpgme=yes crypt_autosign=yes crypt_autoencrypt=yes
+set pgp_sign_as={fingerprint} pgp_default_key={fingerprint} pgp_self_encrypt=yes
 set crypt_replyencrypt=yes crypt_replysign=yes crypt_replysignencrypted=yes
 set crypt_protected_headers_write=yes
 set editor="{place}/type %s" edit_headers=no include=yes fast_reply=yes autoedit=yes

@@ -11,7 +11,7 @@ demo: run-setup
 	@$(BIN)/python -m contrib.demo $(if $(ONCE),--once)
 
 test: test-setup check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: test-setup
 	$(BIN)/ruff format --check --quiet .

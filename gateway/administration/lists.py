@@ -12,7 +12,7 @@ from gateway.administration import telling
 from gateway.app import App
 from gateway.crypto.certificate import encrypts_until, names, read
 from gateway.errors import UsageError
-from gateway.store import ledger, mailing_list
+from gateway.store import ledger, mailing_list, outbox
 from gateway.store.actor import GATEWAY, Actor
 from gateway.store.mailing_list import (
     Audience,
@@ -207,6 +207,9 @@ def invite(
     if mailing_list.may_post(session, found, member.id) == invited:
         return
     mailing_list.invite(session, found, member.id, invited=invited)
+    if not invited:
+        family = [found.id, *(one.id for one in mailing_list.desks(session) if one.parent is found)]
+        outbox.drop_for(session, member.id, family, "taken off the list", app.clock())
     ledger.enter(
         session, app.clock(), "invited" if invited else "uninvited",
         list=found.local_part, member=member.id, by=by.ledger,

@@ -16,7 +16,7 @@ from gateway.crypto.certificate import Certificate
 from gateway.errors import Faults, UsageError
 from gateway.notices.language import N_
 from gateway.store import certificate as certificates
-from gateway.store import collected, ledger, mailing_list
+from gateway.store import collected, ledger, mailing_list, outbox
 from gateway.store import member as store
 from gateway.store.actor import OPERATOR, Actor
 from gateway.store.mailing_list import Invitation, MailingList, Trust
@@ -156,6 +156,12 @@ def change_role(
         if role is Role.ADMINISTRATOR:
             _keep_an_administrator(session, by, member)
         member.roles.remove(held[0])
+        desks = [
+            one.id
+            for one in mailing_list.desks(session)
+            if outbox.DESK_ROLES[one.audience] is role and list_id in (None, one.topic_id)
+        ]
+        outbox.drop_for(session, member.id, desks, "the role was taken back", app.clock())
     session.flush()
     name = f"{role}:{on.letter}" if on else str(role)
     event = "role-given" if given else "role-taken"

@@ -59,7 +59,8 @@ def _charge(context: Context, address: str) -> tuple[Member, bool]:
     if context.member.has_role(Role.ADMINISTRATOR):
         return store.get(context.session, address), False
     found = store.find(context.session, address)
-    if found is None or found.country != context.member.country:
+    theirs = found is not None and found.country == context.member.country
+    if found is None or not theirs or found.has_role(Role.ADMINISTRATOR):
         raise UsageError("%(address)s is no member of your country", address=address)
     return found, True
 

@@ -163,7 +163,8 @@ def _typed(context: Context, call: Call, usage: str) -> tuple[Hold, str]:
     """The hold that a line names, its row locked, and what follows it, for a usage that has that.
     Raises UsageError; of a hold that is not the member's to decide as where there is none."""
     typed = _HOLD.fullmatch(call.rest)
-    if typed is None or (typed[2] and not usage.endswith("REASON")):
+    stray = typed is not None and typed[2] and Call(typed[2]).words
+    if typed is None or (stray and not usage.endswith("REASON")):
         raise UsageError("write it as: %(usage)s", usage=usage)
     found = holds.get(context.session, typed[1])
     if not moderators.moderates(context.session, context.member, found.mailing_list):

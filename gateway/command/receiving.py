@@ -12,7 +12,7 @@ from gateway.command import answering, confirming
 from gateway.command.context import Context
 from gateway.command.running import run, steps_of
 from gateway.command.table import for_member
-from gateway.errors import Reply
+from gateway.errors import Malformed, Reply
 from gateway.message import entity, keydata
 from gateway.posting import directory, pipeline
 from gateway.posting.author import Author
@@ -59,7 +59,6 @@ def receive(session: Session, app: App, judged: Judged) -> Reply:
     context = _context(session, app, judged, opening, author)
     steps = steps_of(
         context, opening.content.payload, _signed_subject(opening),
-        answers=bool(opening.fields.answered),
     )  # fmt: skip
     results, waiting = run(context, steps)
     if waiting:
@@ -116,7 +115,6 @@ def _context(
 ) -> Context:
     member = session.get_one(Member, author.member_id)
     addressed = opening.protected.recipients if opening.protected else ()
-    payload = entity.read(opening.content.payload) if opening.content else None
     return Context(
         session=session,
         app=app,
@@ -124,10 +122,23 @@ def _context(
         author=author,
         judged=judged,
         now=app.clock(),
-        certificates=keydata.offered(judged.mail, payload) if judged.mail else (),
+        certificates=_signed_certificates(opening),
         commands=for_member(member),
-        bound=bool(author.intended) or _names_commands(app, addressed),
+        # By address alone: the key that a program signs as intended serves other addresses too.
+        bound=_names_commands(app, addressed),
     )
+
+
+def _signed_certificates(opening: Opening) -> tuple[bytes, ...]:
+    """Those under the signature: what stands in the outer header may be of whoever carried it."""
+    if opening.content is None:
+        return ()
+    payload = entity.read(opening.content.payload)
+    try:
+        return keydata.offered(payload, payload)
+    except Malformed as error:
+        log.info("certificates not looked for: %s", error)
+        return ()
 
 
 def _signed_subject(opening: Opening) -> str:

@@ -33,11 +33,10 @@ class Result:
     known: bool = True
 
 
-def steps_of(context: Context, payload: bytes, subject: str, *, answers: bool) -> list[Step]:
+def steps_of(context: Context, payload: bytes, subject: str) -> list[Step]:
     """All lines of a mail; its subject where no line of the text is a command.
 
-    answers: whether the mail answers another: then "Re: deliver each" is that one's subject and
-    orders nothing.
+    "Re: deliver each" is the subject of a mail that is answered and orders nothing.
     """
     lines = typed_lines(entity.read(payload), form_keys=form_keys(context.commands))
     own_name = context.member.name.casefold()
@@ -45,7 +44,7 @@ def steps_of(context: Context, payload: bytes, subject: str, *, answers: bool) -
     if any(step.command for step in steps):
         return steps
     found = typed_subject(subject)
-    if found is None or (answers and found.text.casefold() != plain(subject).casefold()):
+    if found is None or found.text.casefold() != plain(subject).casefold():
         return steps
     alone = list(read([found], context.commands))
     return alone if any(step.command for step in alone) else steps
@@ -58,6 +57,7 @@ def run(context: Context, steps: Sequence[Step]) -> tuple[list[Result], list[Ste
     waiting: list[Step] = []
     room = payload_limit(context.app.config)
     count = 0
+    asked: set[str] = set()
     for is_command, group in groupby(steps, key=lambda one: one.command is not None):
         if not is_command:
             results += _not_understood(context, list(group))
@@ -70,6 +70,13 @@ def run(context: Context, steps: Sequence[Step]) -> tuple[list[Result], list[Ste
             if step.command is not None and step.command.changes and not context.bound:
                 waiting.append(step)
                 continue
+            line = step.typed.casefold()
+            if line in asked:  # a question costs something, however often it is asked
+                answer = Answer(context.say("The same as above."))
+                results.append(Result(step.shown, answer, done=True))
+                continue
+            if step.command is not None and not step.command.changes:
+                asked.add(line)
             result = _run_one(context, step, room)
             room -= _bytes_enclosed(context, result.answer)
             results.append(result)

@@ -41,6 +41,7 @@ _BLOCK = frozenset(
     }
 )  # fmt: skip
 _QUOTING = frozenset({"blockquote", "cite"})
+_QUOTATIONS = frozenset({"gmail_quote", "yahoo_quoted", "protonmail_quote"})
 # What programs mark as not typed: quotations, the line above them, signatures, and a subject that
 # RFC 9788 had them repeat.
 _NOT_TYPED = frozenset(
@@ -71,7 +72,8 @@ class _Region:
 
 def text(markup: str) -> str:
     """The text that a reader sees, LF line ends. Lines of what the program quotes, and of its
-    signature, begin with ">"; where the mail that is answered follows, stands SEPARATOR.
+    signature, begin with ">"; where a quotation begins, or the mail that is answered, stands
+    SEPARATOR.
 
     Linear in the markup's length; whatever is no HTML is text.
     """
@@ -125,7 +127,10 @@ def _step(pieces: list[str], regions: dict[str, _Region], name: str, tag: re.Mat
     if "hidden" in regions:
         return
     line_end = _line_end(regions)
-    if name == "hr" or marks & _BEFORE_ANSWERED:
+    if not tag["end"] and (name in _QUOTING or marks & _QUOTATIONS):
+        # Whoever is quoted chose what is in it, perhaps something that looks to us like its end.
+        pieces += ["\n> ", f"\n{SEPARATOR}", "\n> "]
+    elif name == "hr" or marks & _BEFORE_ANSWERED:
         pieces += [line_end, SEPARATOR, line_end]
     elif name == "br":
         pieces.append(line_end)

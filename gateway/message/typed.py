@@ -22,6 +22,8 @@ MOST_BYTES = 4 * MOST_CHARACTERS
 LONGEST_LINE = 1000
 LONGEST_SHOWN = 200
 _WIDTH = 60
+_BROKEN = 50
+"""Characters from which a line may be one that a program broke."""
 """Characters; no program breaks a shorter line."""
 _RULE = "-_=*–—─"
 _SHORTEST_RULE = 5
@@ -65,7 +67,7 @@ def typed_lines(
     the header of a quoted mail. form_keys: casefolded; a line "key: value" with one of these is
     part of a form, and never of such a header. Raises Malformed where the mail can't be read.
     """
-    lines = [*_without_armor(_typed(line) for line in _lines(payload))]
+    lines = [*_without_armor(map(_typed, _lines(payload)))]
     own = _without_quotations(lines[: _end(lines, form_keys)], form_keys)
     return tuple(line for line in own if line.text)[:most]
 
@@ -205,13 +207,20 @@ def _key(text: str) -> str | None:
 
 def _without_quotations(lines: Sequence[Typed], form_keys: Collection[str]) -> list[Typed]:
     own: list[Typed] = []
-    since = 0
+    since = longest = 0
+    below = False
     for line in lines:
-        if not _QUOTED.match(line.text):
+        if not line.text:
+            below, longest = False, 0
+        longest = max(longest, len(line.text))
+        if _QUOTED.match(line.text):
+            _drop_attribution(own, since, form_keys)
+            since = len(own)
+            below = True
+        # Some programs break a long quoted line and put no ">" before its rest, which whoever wrote
+        # the line can choose.
+        elif not (below and longest >= _BROKEN):
             own.append(line)
-            continue
-        _drop_attribution(own, since, form_keys)
-        since = len(own)
     return own
 
 

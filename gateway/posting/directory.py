@@ -54,10 +54,11 @@ def open_list(session: Session, app: App, address: str) -> MailingList | None:
 class Named:
     """Ids of the lists (and SERVICE) that a mail is for by what its carrier can't change. signed:
     by headers and intended recipients under the signature; encrypted: by the keys that it is
-    encrypted to."""
+    encrypted to; addressed: those of `signed` that an address names, as a key may serve several."""
 
     signed: frozenset[int]
     encrypted: frozenset[int]
+    addressed: frozenset[int]
 
     def another_than(self, list_id: int) -> bool:
         """Whether the mail was meant for other lists and not for this one: by what the author
@@ -79,9 +80,10 @@ def named_lists(
     signed = {one.id for one in found if one is not None}
     if any(service(app, one) for one in addressed):
         signed.add(SERVICE)
+    by_address = frozenset(signed)
     signed.update(one for name in intended for one in keys.get(name, ()))
     encrypted = {one for name in encrypted_to for one in keys.get(name, ())}
-    return Named(frozenset(signed), frozenset(encrypted))
+    return Named(frozenset(signed), frozenset(encrypted), by_address)
 
 
 def tokens(app: App, message_ids: Sequence[str]) -> list[str]:

@@ -177,7 +177,7 @@ def gather(
         names_other_list=named.another_than(one.id)
         or bool(author.intended and one.id not in named.signed),
         names_strangers_only=bool(addressed) and not named.signed,
-        named_for_this_list=one.id in named.signed,
+        named_for_this_list=one.id in named.addressed,
         too_large=len(opening.content.payload) > payload_limit(app.config),
         # What was withdrawn does not come back by way of another list that it was for as well.
         seen_on_this_list=earlier is not None
@@ -299,7 +299,15 @@ def _answered(
         return None
     own = directory.tokens(app, ids)
     foreign = [_thread_hash(app, author.member_id, answered) for answered in ids]
-    return posting.parent(session, own, foreign, [one.id])
+    found = posting.parent(session, own, foreign, [one.id])
+    if (
+        found is not None
+        and one.is_desk
+        and not outbox.takes_part(session, one, found, author.member_id)
+    ):
+        # Whoever knows a Message-ID would read along: it starts a thread of its own.
+        return None
+    return found
 
 
 def _carried(session: Session, found: marking.Found, answered: Posting | None) -> marking.Marking:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from sqlalchemy import ColumnElement, and_, exists, false, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from gateway.message.marking import Marking
 from gateway.store import mailing_list, outbox
@@ -35,8 +35,9 @@ def readable(session: Session, member: Member) -> ColumnElement[bool]:
 
     Their own, and what a list accepted and they take part in: of a topic what is TLP:GREEN or
     TLP:CLEAR, what is TLP:AMBER if they did not tick the topic off, and what they got; of a list by
-    invitation what the invited may read; of a desk what those read who have its role or wrote in
-    the thread. Nothing that is stricter than TLP:AMBER, unless they got it.
+    invitation what the invited may read; of a desk what those read who have its role, and what they
+    got. Of a list's experts everybody can be one, so they read what they got alone. Nothing that is
+    stricter than TLP:AMBER, unless they got it.
     """
     if member.state is not State.ACTIVE:
         return false()
@@ -57,8 +58,11 @@ def readable(session: Session, member: Member) -> ColumnElement[bool]:
     )
     takes_part = or_(
         and_(MailingList.audience == Audience.SUBSCRIBERS, invited),
-        MailingList.id.in_(desks_of(session, member)),
-        and_(MailingList.audience != Audience.SUBSCRIBERS, _wrote_in_thread(member)),
+        and_(
+            MailingList.audience != Audience.EXPERTS,
+            MailingList.id.in_(desks_of(session, member)),
+        ),
+        and_(MailingList.audience != Audience.SUBSCRIBERS, got),
     )
     theirs = exists().where(
         PostingList.posting_id == Posting.id,
@@ -91,19 +95,3 @@ def desks_of(session: Session, member: Member) -> Collection[int]:
         if (stands_in or member.has_role(outbox.DESK_ROLES[one.audience], one.topic_id))
         and member.id in outbox.readers(session, one)
     ]
-
-
-def _wrote_in_thread(member: Member) -> ColumnElement[bool]:
-    """On the list that a posting is on."""
-    other, placed = aliased(Posting), aliased(PostingList)
-    return (
-        select(other.id)
-        .join(placed, placed.posting_id == other.id)
-        .where(
-            other.author_id == member.id,
-            other.thread_id == Posting.thread_id,
-            placed.list_id == MailingList.id,
-        )
-        .correlate(Posting, MailingList)
-        .exists()
-    )

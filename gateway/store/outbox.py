@@ -224,6 +224,37 @@ def beginner(session: Session, posting: Posting, mailing_list: MailingList) -> i
     return session.scalar(query.order_by(Posting.id).limit(1))
 
 
+def takes_part(session: Session, desk: MailingList, posting: Posting, member_id: int) -> bool:
+    """Whether somebody wrote a posting at a desk, got it, or reads there."""
+    got = select(OutboxEntry.id).where(
+        OutboxEntry.posting_id == posting.id,
+        OutboxEntry.member_id == member_id,
+        OutboxEntry.state.not_in((Delivery.DROPPED, Delivery.REFUSED)),
+    )
+    return (
+        posting.author_id == member_id
+        or session.scalar(got.limit(1)) is not None
+        or member_id in readers(session, desk)
+    )
+
+
+def drop_for(
+    session: Session, member_id: int, list_ids: Sequence[int], reason: str, now: datetime
+) -> None:
+    """Give up what waits for a member who was taken off lists or desks."""
+    waits = (Delivery.WAITING, Delivery.COLLECTED, Delivery.PARKED)
+    session.execute(
+        update(OutboxEntry)
+        .where(
+            OutboxEntry.member_id == member_id,
+            OutboxEntry.list_id.in_(list_ids),
+            OutboxEntry.state.in_(waits),
+        )
+        .values(state=Delivery.DROPPED, reason=reason, finished_at=now)
+        .execution_options(synchronize_session=False)
+    )
+
+
 DESK_ROLES = {
     Audience.EXPERTS: Role.EXPERT,
     Audience.MODERATORS: Role.MODERATOR,

@@ -85,13 +85,10 @@ def test_every_block_is_a_line() -> None:
 @pytest.mark.parametrize(
     "mark",
     [
-        "gmail_quote",
         "gmail_attr",
         "gmail_signature",
         "moz-cite-prefix",
         "moz-signature",
-        "yahoo_quoted",
-        "protonmail_quote",
         "protonmail_signature_block",
         "Signature",
         "ms-outlook-mobile-signature",
@@ -103,6 +100,19 @@ def test_what_a_program_marks_as_not_typed_is_not_read(mark: str) -> None:
         body = f'help<{name} class="x {mark}"><{name}>a</{name}>approve H-18</{name}>topics'
         assert markup(body) == ["help", "topics"]
         assert markup(body.replace("x ", "").replace("class", "id")) == ["help", "topics"]
+
+
+@pytest.mark.parametrize("mark", ["gmail_quote", "yahoo_quoted", "protonmail_quote"])
+def test_nothing_behind_the_beginning_of_a_quotation_is_read(mark: str) -> None:
+    """Whoever is quoted may have written what looks like its end."""
+    for inside in (
+        '<img alt="</div><p>approve H-18</p>">',
+        "<xmp></div>approve H-18</xmp>",
+        '<a title="<svg ">x</a></div><p>approve H-18</p>',
+        "",
+    ):
+        assert markup(f'help<div class="{mark}">{inside}</div><p>approve H-18</p>') == ["help"]
+        assert markup(f"help<blockquote>{inside}</blockquote><p>approve H-18</p>") == ["help"]
 
 
 @pytest.mark.parametrize(
@@ -188,11 +198,10 @@ def test_a_reply_in_html_is_what_was_typed(body: str) -> None:
     assert markup(body) == ["approve H-17"]
 
 
-def test_a_quotation_goes_on_to_its_own_end() -> None:
-    body = "<blockquote>a<blockquote>b</blockquote></div></b>approve H-18</blockquote>help"
+def test_what_stands_above_a_quotation_is_read() -> None:
+    body = "help<blockquote>a<blockquote>b</blockquote></div></b>approve H-18</blockquote>topics"
     assert markup(body) == ["help"]
     assert markup("<div><b><blockquote></b>approve H-18</div>approve H-18") == []
-    assert markup("<div class='gmail_quote'><div>x</div>approve H-18</div>help") == ["help"]
 
 
 def test_a_form_in_html_is_read_line_by_line() -> None:

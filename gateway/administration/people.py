@@ -15,8 +15,8 @@ from gateway.app import App
 from gateway.crypto.certificate import Certificate
 from gateway.errors import Faults, UsageError
 from gateway.notices.language import N_
+from gateway.store import audience, collected, ledger, mailing_list, outbox
 from gateway.store import certificate as certificates
-from gateway.store import collected, ledger, mailing_list, outbox
 from gateway.store import member as store
 from gateway.store.actor import OPERATOR, Actor
 from gateway.store.mailing_list import Invitation, MailingList, Trust
@@ -159,7 +159,7 @@ def change_role(
         desks = [
             one.id
             for one in mailing_list.desks(session)
-            if outbox.DESK_ROLES[one.audience] is role and list_id in (None, one.topic_id)
+            if audience.DESK_ROLES[one.audience] is role and list_id in (None, one.topic_id)
         ]
         outbox.drop_for(session, member.id, desks, "the role was taken back", app.clock())
     session.flush()

@@ -27,8 +27,8 @@ from gateway.delivery.watch import NOT_ACTIVE, Reach, Watch
 from gateway.delivery.writing import notice_letter, posting_letter
 from gateway.errors import GatewayError, trace
 from gateway.posting import directory
+from gateway.store import audience, outbox, own_key
 from gateway.store import certificate as certificates
-from gateway.store import outbox, own_key
 from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member
 from gateway.store.outbox import Delivery, Lease, Leased, Notice, Reader, Result
@@ -276,7 +276,7 @@ class Worker:
             return Reach(everybody=notice.regardless)
         posting = session.get_one(Posting, lease.posting_id, options=[defer(Posting.submission)])
         on = session.get_one(MailingList, lease.list_id)
-        return Reach(beginner=outbox.beginner(session, posting, on))
+        return Reach(beginner=audience.beginner(session, posting, on))
 
     def _letter(self, session: Session, lease: Lease, now: datetime) -> tuple[Letter | None, bytes]:
         """The signed letter of a lease, and our own certificate that goes with it. No letter where

@@ -15,7 +15,7 @@ from gateway.notices.links import mailto
 from gateway.notices.notice import holders, tell, tell_all
 from gateway.posting import moderators
 from gateway.posting.notice import subject_of
-from gateway.store import ledger, outbox
+from gateway.store import audience, ledger
 from gateway.store import request as store
 from gateway.store.actor import GATEWAY, Actor
 from gateway.store.mailing_list import Audience, MailingList
@@ -48,7 +48,7 @@ def may_close(session: Session, member: Member, request: Request) -> bool:
     return (
         member.id == request.posting.author_id
         or member.has_role(Role.ADMINISTRATOR)
-        or member.id in outbox.readers(session, request.mailing_list)
+        or member.id in audience.readers(session, request.mailing_list)
     )
 
 
@@ -84,7 +84,7 @@ def remind(session: Session, app: App, request: Request) -> None:
     if answers:
         tell_all(session, app, _active(session, [asker.id]), "request-answered", **values)
         return
-    experts = set(outbox.readers(session, request.mailing_list)) - {asker.id}
+    experts = set(audience.readers(session, request.mailing_list)) - {asker.id}
     tell_all(session, app, _active(session, experts), "request-waiting", **values)
 
 

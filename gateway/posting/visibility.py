@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 from sqlalchemy.orm import Session
 
 from gateway.message.marking import Marking
-from gateway.store import mailing_list, outbox
+from gateway.store import audience, mailing_list
 from gateway.store import posting as postings
 from gateway.store.mailing_list import Audience, Invitation, MailingList
 from gateway.store.member import Member, Role, State, TickOff
@@ -92,6 +92,6 @@ def desks_of(session: Session, member: Member) -> Collection[int]:
     return [
         one.id
         for one in (mailing_list.desks(session) if member.roles else ())
-        if (stands_in or member.has_role(outbox.DESK_ROLES[one.audience], one.topic_id))
-        and member.id in outbox.readers(session, one)
+        if (stands_in or member.has_role(audience.DESK_ROLES[one.audience], one.topic_id))
+        and member.id in audience.readers(session, one)
     ]

@@ -14,7 +14,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     UniqueConstraint,
-    and_,
     bindparam,
     case,
     exists,
@@ -28,11 +27,12 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gateway.errors import UsageError
+from gateway.store import audience
 from gateway.store.certificate import MemberCertificate
 from gateway.store.database import Base
-from gateway.store.mailing_list import Audience, Invitation, MailingList
-from gateway.store.member import DeliveryMode, Member, MemberRole, Role, State, TickOff
-from gateway.store.posting import Posting, PostingList
+from gateway.store.mailing_list import MailingList
+from gateway.store.member import DeliveryMode, Member, State
+from gateway.store.posting import Posting
 
 
 class Delivery(StrEnum):
@@ -174,54 +174,11 @@ def queue_posting(
             literal(now, OutboxEntry.next_at.type),
             literal(0),
         )
-        .where(~queued, own, _audience(session, posting, mailing_list, now))
+        .where(~queued, own, audience.of_posting(session, posting, mailing_list, now))
         .order_by(Member.id)
     )
     result = session.execute(insert(OutboxEntry).from_select(columns, subscribers))
     return int(getattr(result, "rowcount", 0))
-
-
-def _audience(
-    session: Session, posting: Posting, mailing_list: MailingList, now: datetime
-) -> ColumnElement[bool]:
-    """Who gets what a list takes.
-
-    Of a list: active members who did not tick it off, or were invited where it is by invitation,
-    and want mail now. Of a desk: those with its role, whoever wrote in the thread, and a suspended
-    member who began it.
-    """
-    active = Member.state == State.ACTIVE
-    if mailing_list.audience is not Audience.SUBSCRIBERS:
-        wrote = (
-            select(Posting.author_id)
-            .join(PostingList)
-            .where(PostingList.list_id == mailing_list.id, Posting.thread_id == posting.thread_id)
-        )
-        began = beginner(session, posting, mailing_list)
-        return or_(
-            and_(active, Member.id.in_(readers(session, mailing_list))),
-            and_(active, Member.id.in_(wrote)),
-            and_(Member.state == State.SUSPENDED, Member.id == began),
-        )
-    unwanted = exists().where(TickOff.member_id == Member.id, TickOff.list_id == mailing_list.id)
-    invited = exists().where(
-        Invitation.member_id == Member.id, Invitation.list_id == mailing_list.id
-    )
-    awake = or_(Member.none_until.is_(None), Member.none_until <= now)
-    return and_(active, awake, invited if mailing_list.by_invitation else ~unwanted)
-
-
-def beginner(session: Session, posting: Posting, mailing_list: MailingList) -> int | None:
-    """Id of who began a posting's thread at one of the gateway's own desks: suspended since, or
-    before, they are answered all the same. None elsewhere."""
-    if mailing_list.audience not in (Audience.ADMINISTRATORS, Audience.SUPPORT):
-        return None
-    query = (
-        select(Posting.author_id)
-        .join(PostingList)
-        .where(PostingList.list_id == mailing_list.id, Posting.thread_id == posting.thread_id)
-    )
-    return session.scalar(query.order_by(Posting.id).limit(1))
 
 
 def takes_part(session: Session, desk: MailingList, posting: Posting, member_id: int) -> bool:
@@ -234,7 +191,7 @@ def takes_part(session: Session, desk: MailingList, posting: Posting, member_id:
     return (
         posting.author_id == member_id
         or session.scalar(got.limit(1)) is not None
-        or member_id in readers(session, desk)
+        or member_id in audience.readers(session, desk)
     )
 
 
@@ -253,36 +210,6 @@ def drop_for(
         .values(state=Delivery.DROPPED, reason=reason, finished_at=now)
         .execution_options(synchronize_session=False)
     )
-
-
-DESK_ROLES = {
-    Audience.EXPERTS: Role.EXPERT,
-    Audience.MODERATORS: Role.MODERATOR,
-    Audience.ADMINISTRATORS: Role.ADMINISTRATOR,
-    Audience.SUPPORT: Role.SUPPORT,
-}
-
-
-def readers(session: Session, desk: MailingList) -> list[int]:
-    """Ids of the active members who read at a desk; where nobody does, the administrators."""
-    topic = desk.parent
-    query = select(Member.id).join(MemberRole).where(Member.state == State.ACTIVE)
-    if topic is not None and topic.by_invitation:
-        query = query.join(
-            Invitation, and_(Invitation.member_id == Member.id, Invitation.list_id == topic.id)
-        )
-    of_topic = or_(MemberRole.list_id.is_(None), MemberRole.list_id == desk.topic_id)
-    wanted = query.where(MemberRole.role == DESK_ROLES[desk.audience], of_topic)
-    everywhere = (
-        select(Member.id)
-        .join(MemberRole)
-        .where(
-            Member.state == State.ACTIVE,
-            MemberRole.role == Role.ADMINISTRATOR,
-            MemberRole.list_id.is_(None),
-        )
-    )
-    return list(session.scalars(wanted.distinct())) or list(session.scalars(everywhere.distinct()))
 
 
 def queue_notice(session: Session, notice: Notice, member_id: int, now: datetime) -> None:

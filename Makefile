@@ -11,7 +11,9 @@ demo: run-setup
 	@$(BIN)/python -m contrib.demo $(if $(ONCE),--once)
 
 test: test-setup check
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/property tests/scenarios
+	# One after the other: mail programs at a terminal don't start in pytest-xdist's processes.
+	$(BIN)/python -m pytest tests/interop
 
 check: test-setup
 	$(BIN)/ruff format --check --quiet .

@@ -14,8 +14,9 @@ SEPARATOR = "-----"
 """Stands for a rule, and for a mark after which a program puts the mail that is answered."""
 _TAG = re.compile(
     r"<(?P<end>/?)(?P<name>[a-z][^\s<>/]*+)"
-    # Quotes may hold ">"; where they are not paired the first ">" ends the tag.
-    r"(?P<attributes>(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*+|[^<>]*+)>"
+    # Quotes may hold ">"; where they are not paired the first ">" ends the tag. Not possessive, as
+    # Python before 3.11.5 errs there with a group; what a try gives back is no more than it took.
+    r"(?P<attributes>(?:[^<>\"']|\"[^\"<]*\"|'[^'<]*')*|[^<>]*+)>"
     r"|<[!?/][^<>]*+>",
     re.IGNORECASE,
 )

@@ -45,7 +45,7 @@ _ARMOR_ENDS = "-----END PGP "
 # Some programs make one dash of two.
 _SIGNATURE = frozenset({"--", "–", "—"})
 _SUBJECT_PREFIX = re.compile(
-    r"(?: ?(?:\[[^\[\]]{1,80}\]|[^\s\d:\[\]()]{1,8}(?:[\[(]\d{1,3}[\])])? ?:))++ ?"
+    r"(?: ?(?:\[[^\[\]]{1,80}\]|[^\s\d:\[\]()]{1,8}(?:[\[(]\d{1,3}[\])])? ?:))+ ?"
 )
 
 

@@ -414,7 +414,6 @@ def test_a_line_that_is_not_understood_whole_is_not_run_in_part(
     assert profile(world, bo) == {**UNTOUCHED, **({} if is_refused else NOT_QUITE[typed])}
 
 
-@pytest.mark.xfail(strict=True, reason="a hold is not read where a word of politeness follows it")
 @pytest.mark.parametrize("verb", ["approve", "discard"])
 def test_politeness_after_a_hold_is_no_part_of_the_command(world: World, verb: str) -> None:
     _, number = held(world)

@@ -1,6 +1,6 @@
 """Bring the gettext catalogues up to date: `python -m contrib.make_catalogues`.
 
-Every text that an officer may read is taken from the code and the mail templates; texts that are
+Every text that an officer may read is taken from the code and the templates; texts that are
 new in a catalogue are left empty there, and tests/unit/test_catalogues.py fails until they are
 translated. A new language: copy nothing, run `python -m contrib.make_catalogues pt`.
 """
@@ -25,20 +25,24 @@ KEYWORDS: dict[str, None] = {
     "_": None,
     "gettext": None,
 }
-ROOMS = ("store", "notices", "administration", "posting", "command", "upkeep")
+ROOMS = ("store", "notices", "administration", "posting", "archive", "library", "command", "upkeep",
+         "web")  # fmt: skip
 """Those whose texts and faults officers are told; the operator's are English."""
-_TEMPLATES = [("**.txt", "jinja2.ext.babel_extract")]
+_TEMPLATES = [(f"**.{end}", "jinja2.ext.babel_extract") for end in ("txt", "html", "xml")]
 _CODE = [("**.py", "python")]
 
 
 def texts() -> Iterator[tuple[str, str]]:
     """(msgid, where it stands) of every text to be translated."""
-    options = {"**.txt": {"trimmed": "true", "newstyle_gettext": "true", "silent": "false"}}
+    options = {
+        pattern: {"trimmed": "true", "newstyle_gettext": "true", "silent": "false"}
+        for pattern, _ in _TEMPLATES
+    }
     rooms = [(ROOT / "gateway" / room, _CODE, KEYWORDS) for room in ROOMS]
     # What is wrong with a handoff is the operator's to know.
     delivery = (ROOT / "gateway" / "delivery", _CODE, {"N_": None})
-    mails = (ROOT / "templates" / "mail", _TEMPLATES, KEYWORDS)
-    for folder, method, keywords in (*rooms, delivery, mails):
+    templates = [(ROOT / "templates" / name, _TEMPLATES, KEYWORDS) for name in ("mail", "web")]
+    for folder, method, keywords in (*rooms, delivery, *templates):
         found = extract_from_dir(folder, method, options, keywords=keywords)
         for name, _, message, _, _ in found:
             if isinstance(message, str) and message.strip():

@@ -14,6 +14,7 @@ from gateway.crypto.keyring import Keyring
 from gateway.crypto.vault import Vault
 from gateway.store import data_key
 from gateway.store.database import Database
+from gateway.store.web_session import WRITTEN_BY_THE_WEB
 
 Clock = Callable[[], datetime]
 KEYRING = "gnupg"
@@ -44,13 +45,15 @@ class App:
         self.database.close()
 
 
-def open_app(state: Path, clock: Clock = utc_now) -> App:
-    """The App of an existing state directory. Raises ConfigError where it can't be used."""
+def open_app(state: Path, clock: Clock = utc_now, *, web: bool = False) -> App:
+    """The App of an existing state directory. web: for the web archive, through which the database
+    takes only what WRITTEN_BY_THE_WEB says. Raises ConfigError where it can't be used."""
     config = settings.load(state)
+    url = (config.web.database_url if web else "") or config.database.url
     return App(
         state=state,
         config=config,
-        database=Database(config.database.url, state),
+        database=Database(url, state, WRITTEN_BY_THE_WEB if web else None),
         keyring=Keyring(state / KEYRING),
         clock=clock,
     )

@@ -139,9 +139,29 @@ class SmtpSection(Section):
 
 
 class WebSection(Section):
-    listen: Listen = Field("127.0.0.1:8080", description="HOST:PORT of the web archive")
+    listen: Listen = Field(
+        "127.0.0.1:8080", description="HOST:PORT of the web archive; empty: 'serve' has none"
+    )
     url: Annotated[str, AfterValidator(lambda v: _url(v) if v else v)] = Field(
         "", description="public URL of the web archive; empty: https://archive.DOMAIN"
+    )
+    database_url: Annotated[str, AfterValidator(lambda v: _database(v) if v else v)] = Field(
+        "",
+        description=(
+            "SQLAlchemy URL with a role that may write little, for the web archive alone "
+            "(PostgreSQL); empty: that of [database]"
+        ),
+    )
+    proxies: str = Field(
+        "127.0.0.1", description="addresses of proxies whose X-Forwarded-For is believed"
+    )
+    session_hours: Count = Field(12, description="hours after which a login ends")
+    login_minutes: Count = Field(10, description="minutes for which a login link is good")
+    logins_per_address: Count = Field(
+        5, description="login mails that can be asked for with one address in an hour"
+    )
+    logins_per_client: Count = Field(
+        20, description="login mails that can be asked for from one client's address in an hour"
     )
 
 

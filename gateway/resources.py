@@ -36,6 +36,25 @@ def mail_templates() -> Environment:
     return made
 
 
+def web_templates() -> Environment:
+    """Jinja2 environment of templates/web: HTML, everything escaped."""
+    made = Environment(
+        loader=PackageLoader("gateway.templates", "web"),
+        autoescape=True,
+        extensions=["jinja2.ext.i18n"],
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.policies["ext.i18n.trimmed"] = True
+    return made
+
+
+def style_sheet() -> bytes:
+    """The web archive's one style sheet."""
+    return files("gateway.templates").joinpath("web", "style.css").read_bytes()
+
+
 def catalogues() -> dict[str, bytes]:
     """Language code -> gettext catalogue (PO file) of the mails' texts."""
     folder = files("gateway.templates").joinpath("locale")

@@ -1,4 +1,5 @@
-"""`environet serve`: the doors in one process, each delivery worker in one of its own.
+"""`environet serve`: the doors in one process, each delivery worker and the web archive in one of
+their own.
 
 A worker is fed by a pipe: a byte on it says that the outbox has something new, its end says that
 the server is gone, however it went, so that no worker outlives it.
@@ -14,7 +15,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -35,6 +36,7 @@ from gateway.upkeep import rounds
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
+SOON_SECONDS = 1.0
 BIG_MAIL = 2 * 2**20
 """Bytes from which mails are opened one at a time, so that memory is bounded by one of them. A mail
 that is smaller and inflates to more than twice that is opened anew, as one of these."""
@@ -78,21 +80,25 @@ class Desk:
         self._pool.shutdown()
 
 
-class WorkerProcesses:
-    """The delivery processes: started, woken, started again when one dies."""
+class Processes:
+    """The processes beside the doors: started, woken, started again when one dies."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
-        self._processes: dict[int, asyncio.subprocess.Process] = {}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
 
-    def start(self, count: int) -> None:
-        self._keepers = [asyncio.create_task(self._keep(number)) for number in range(count)]
+    def start(self, workers: int, *, web: bool) -> None:
+        kinds = [("worker", str(number)) for number in range(workers)]
+        if web:
+            kinds.append(("web", "--fed"))
+        self._keepers = [asyncio.create_task(self._keep(words)) for words in kinds]
 
     def wake(self) -> None:
-        for process in self._processes.values():
-            if process.stdin is not None and not process.stdin.is_closing():
-                process.stdin.write(b"\n")
+        for name, process in self._processes.items():
+            stdin = process.stdin
+            if name.startswith("worker") and stdin is not None and not stdin.is_closing():
+                stdin.write(b"\n")
 
     async def close(self) -> None:
         """Ask each to finish what it has in hand, and wait; the slow ones are ended."""
@@ -109,48 +115,50 @@ class WorkerProcesses:
                 if late and process.returncode is None:
                     process.kill()
 
-    async def _keep(self, number: int) -> None:
+    async def _keep(self, words: tuple[str, ...]) -> None:
+        name = " ".join(words).removesuffix(" --fed")
         while True:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "gateway", "--state", str(self._state),
-                    "worker", str(number), stdin=asyncio.subprocess.PIPE,
+                    sys.executable, "-m", "gateway", "--state", str(self._state), *words,
+                    stdin=asyncio.subprocess.PIPE,
                 )  # fmt: skip
             except OSError as error:
-                log.error("delivery worker %d can't be started: %s", number, error.strerror)  # noqa: TRY400
+                log.error("process %s can't be started: %s", name, error.strerror)  # noqa: TRY400
             else:
-                self._processes[number] = process
+                self._processes[name] = process
                 status = await process.wait()
-                log.error(
-                    "delivery worker %d ended with status %d; starting it again", number, status
-                )
+                log.error("process %s ended with status %d; starting it again", name, status)
             await asyncio.sleep(1)
 
 
 class Upkeep:
-    """Rounds of what falls due, one after the other, in a thread."""
+    """Rounds of what falls due, one after the other, in a thread; and of what somebody waits for,
+    such as a login mail, each second in another."""
 
     def __init__(self, app: App, wake: Callable[[], None]) -> None:
         self._app = app
         self._wake = wake
-        self._pool = ThreadPoolExecutor(1, "upkeep")
-        self._task: asyncio.Task[None] | None = None
+        self._pool = ThreadPoolExecutor(2, "upkeep")
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run())
+        slow = self._run(rounds.TASKS, self._app.config.upkeep.every_seconds)
+        soon = self._run(rounds.SOON, SOON_SECONDS)
+        self._tasks = [asyncio.create_task(slow), asyncio.create_task(soon)]
 
-    async def _run(self) -> None:
+    async def _run(self, tasks: Sequence[rounds.Task], every_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._app.config.upkeep.every_seconds)
-            done = await loop.run_in_executor(self._pool, rounds.run_due, self._app)
+            await asyncio.sleep(every_seconds)
+            done = await loop.run_in_executor(self._pool, rounds.run_due, self._app, tasks)
             if any(done.values()):
                 self._wake()
 
     def close(self) -> None:
         """A round under way ends with the transaction that it is in: what is left is done later."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -161,13 +169,13 @@ async def serve(app: App, announce: Callable[[str], None]) -> None:
     if not _taken(lock):
         raise UsageError(f"{app.state} is being served already by another process")
     _ = app.vault  # now and not at the first mail: without it no mail can be taken
-    workers = WorkerProcesses(app.state)
+    workers = Processes(app.state)
     desk = Desk(app, workers.wake)
     upkeep = Upkeep(app, workers.wake)
     doors: list[Door] = []
     try:
         await _open_doors(app, desk, announce, doors)
-        workers.start(app.config.delivery.workers)
+        workers.start(app.config.delivery.workers, web=bool(app.config.web.listen))
         upkeep.start()
         announce("ready")
         await _until_signal()

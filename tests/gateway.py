@@ -137,10 +137,10 @@ class RunningGateway:
         self.temporary = place / "tmp"
         self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sink = Sink() if sink else None
-        self.port = 0
+        self.port = self.web_port = 0
         handoff = f"smtp://127.0.0.1:{self.sink.port}" if self.sink else f"maildir:{self.mailboxes}"
         self._settings = {
-            "smtp.listen": "127.0.0.1:0", "handoff.to": handoff,
+            "smtp.listen": "127.0.0.1:0", "web.listen": "", "handoff.to": handoff,
             # Nothing falls due behind a test's back: `environet upkeep` does it when it is asked.
             "delivery.first_retry_seconds": 1, "upkeep.every_seconds": 86400, **(settings or {}),
         }  # fmt: skip
@@ -201,16 +201,20 @@ class RunningGateway:
         self.environet("member", "import", str(file), "--certificates", str(certificates))
 
     def start(self) -> None:
-        """`environet serve`; returns once it is ready."""
+        """`environet serve`; returns once it is ready, the web archive too where it has one."""
         with self.log.open("a") as log:
             self._server = subprocess.Popen(
                 [*self._command, "serve"], stdout=subprocess.PIPE, stderr=log, text=True,
                 env=self._environment,
             )  # fmt: skip
+        ready = False
         for line in self._server.stdout or ():
             if line.startswith("listening: smtp "):
                 self.port = int(line.rpartition(":")[2])
-            if line.strip() == "ready":
+            if line.startswith("listening: web "):
+                self.web_port = int(line.rpartition(":")[2])
+            ready = ready or line.strip() == "ready"
+            if ready and (self.web_port or not self._settings["web.listen"]):
                 return
         raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
 

@@ -45,17 +45,18 @@ class CommandGroup(click.Group):
 
 
 @contextmanager
-def opened(ctx: click.Context) -> Iterator[App]:
-    """The App of the state directory that the command line names, which is of this version."""
-    with opened_as_it_is(ctx) as app:
+def opened(ctx: click.Context, *, web: bool = False) -> Iterator[App]:
+    """The App of the state directory that the command line names, which is of this version. web:
+    for the web archive, which may write little."""
+    with opened_as_it_is(ctx, web=web) as app:
         check(app)
         yield app
 
 
 @contextmanager
-def opened_as_it_is(ctx: click.Context) -> Iterator[App]:
+def opened_as_it_is(ctx: click.Context, *, web: bool = False) -> Iterator[App]:
     """The same of any version, to be upgraded."""
-    app = open_app(state_of(ctx))
+    app = open_app(state_of(ctx), web=web)
     file = app.database.url.database
     if app.database.url.get_backend_name() == "sqlite" and not Path(str(file)).exists():
         raise UsageError(f"the database {file} is missing: restore it from a backup")

@@ -145,7 +145,7 @@ def serve(ctx: click.Context) -> None:
 @example("environet --state /var/lib/environet upkeep")
 def upkeep(ctx: click.Context, as_json: bool) -> None:
     """Do now what is due: digests, reminders, warnings. 'serve' does it every minute."""
-    from gateway.upkeep.rounds import TASKS, run_due
+    from gateway.upkeep.rounds import SOON, TASKS, run_due
 
     with opened_with_vault(ctx) as app:
         done = run_due(app)
@@ -153,8 +153,27 @@ def upkeep(ctx: click.Context, as_json: bool) -> None:
         show_json(done)
     else:
         click.echo("\n".join(f"{name}: {count}" for name, count in done.items()))
-    if len(done) < len(TASKS):
+    if len(done) < len(SOON) + len(TASKS):
         ctx.exit(EXIT_TEMPORARY)
+
+
+@main.command()
+@click.option("--fed", is_flag=True, hidden=True, help="End when standard input does.")
+@click.pass_context
+@example("environet --state /var/lib/environet web")
+def web(ctx: click.Context, fed: bool) -> None:
+    """Serve the web archive alone, until SIGTERM or Ctrl-C. 'serve' has one running beside it,
+    unless web.listen is empty.
+
+    Prints a line "listening: web HOST:PORT".
+    """
+    from gateway.web import serving
+
+    with opened(ctx, web=True) as app:
+        _start_log(app.config.log.level)
+        if fed:
+            serving.end_with(sys.stdin.fileno())
+        serving.serve(app, lambda text: click.echo(text))
 
 
 @main.command(hidden=True)

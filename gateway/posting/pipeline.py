@@ -21,7 +21,7 @@ from gateway.posting.moderators import moderates
 from gateway.posting.opening import Opening, inflation_limit, open_mail, payload_limit
 from gateway.posting.policy import Action, Facts, Rule, decide
 from gateway.posting.updates import Update
-from gateway.store import hold, ledger, mailing_list, outbox, posting
+from gateway.store import archive_entry, hold, ledger, mailing_list, outbox, posting
 from gateway.store.mailing_list import Audience, MailingList, Moderation
 from gateway.store.member import Member, State
 from gateway.store.posting import Placement, Posting, PostingList, Standing
@@ -342,6 +342,7 @@ def _keep(session: Session, app: App, judged: Judged, one: MailingList, now: dat
     )  # fmt: skip
     session.add(kept)
     session.flush()
+    archive_entry.note(session, kept.id)
     hashes = identities(app, author, opening.protected)
     if fields.message_id:
         hashes.append(_thread_hash(app, author.member_id, fields.message_id))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +71,19 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """Connections to one gateway's database. Safe to share between threads, not across fork."""
+    """Connections to one gateway's database. Safe to share between threads, not across fork.
 
-    def __init__(self, url: str, state: Path) -> None:
+    writable: names of the tables that may be written to through it, None for all. What else is
+    written fails in the database: on SQLite by its authorizer, on PostgreSQL by what the role of
+    the URL was granted (contrib/postgresql).
+    """
+
+    def __init__(self, url: str, state: Path, writable: frozenset[str] | None = None) -> None:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             parsed = parsed.set(database=str(state / parsed.database))
         self.url = parsed
-        self.engine = _engine(parsed.render_as_string(hide_password=False))
+        self.engine = _engine(parsed.render_as_string(hide_password=False), writable)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -91,7 +98,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session for reading: whatever it was given to write is rolled back. Raises as above."""
+        """A session for reading: the database refuses to write in it. Raises as above."""
         with _outages(), self._sessions() as session:
             session.connection(execution_options={"reading": True})
             yield session
@@ -146,9 +153,9 @@ def _outages() -> Iterator[None]:
         raise
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, writable: frozenset[str] | None) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        return _postgresql(url)
     # hide_parameters: a bound value in an exception's text could be content.
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
 
@@ -163,12 +170,47 @@ def _engine(url: str) -> Engine:
             "temp_store=MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        if writable is not None:
+            connection.set_authorizer(partial(_authorize, writable))
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         # A write lock from the start: upgrading a read lock later fails under WAL with SQLITE_BUSY
         # at once, whatever the time-out is.
         reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _postgresql(url: str) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        if connection.get_execution_options().get("reading", False):
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+    return engine
+
+
+def _authorize(
+    writable: frozenset[str], action: int, first: str | None, second: str | None, *_: str | None
+) -> int:
+    """SQLite asks this of each thing that a statement would do, when it is prepared."""
+    match action:
+        case (
+            sqlite3.SQLITE_SELECT
+            | sqlite3.SQLITE_READ
+            | sqlite3.SQLITE_FUNCTION
+            | (sqlite3.SQLITE_TRANSACTION | sqlite3.SQLITE_RECURSIVE | sqlite3.SQLITE_SAVEPOINT)
+        ):
+            allowed = True
+        case sqlite3.SQLITE_INSERT | sqlite3.SQLITE_UPDATE | sqlite3.SQLITE_DELETE:
+            allowed = first in writable
+        case sqlite3.SQLITE_PRAGMA:
+            allowed = first == "query_only" or second is None
+        case _:
+            allowed = False
+    return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

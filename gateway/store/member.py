@@ -70,6 +70,8 @@ class Member(Base):
     """By a contact point, and so for one to restore; else for administrators."""
     joined_at: Mapped[datetime]
     languages: Mapped[str] = mapped_column(default="")
+    time_zone: Mapped[str] = mapped_column(default="")
+    """IANA name of the zone that the archive shows them times in; "" for their country's."""
     delivery: Mapped[DeliveryMode] = mapped_column(default=DeliveryMode.EACH, index=True)
     none_until: Mapped[datetime | None]
     own_copies: Mapped[bool] = mapped_column(default=True)
@@ -173,7 +175,8 @@ def add(
     member.kind, member.country = kind, country.upper()
     member.state, member.joined_at = State.ACTIVE, now
     member.ticked_off, member.roles = [], []
-    member.languages, member.delivery, member.own_copies = "", DeliveryMode.EACH, True
+    member.languages = member.time_zone = ""
+    member.delivery, member.own_copies = DeliveryMode.EACH, True
     member.none_until = member.digest_at = None
     member.suspended_by_country = False
     session.add(member)

@@ -2,6 +2,7 @@
 
 from gateway.store import (
     application,
+    archive_entry,
     certificate,
     command_mail,
     data_key,
@@ -12,12 +13,14 @@ from gateway.store import (
     outbox,
     posting,
     request,
+    web_session,
 )
 from gateway.store.database import Base
 
 __all__ = [
     "Base",
     "application",
+    "archive_entry",
     "certificate",
     "command_mail",
     "data_key",
@@ -28,4 +31,5 @@ __all__ = [
     "outbox",
     "posting",
     "request",
+    "web_session",
 ]

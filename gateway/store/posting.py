@@ -94,6 +94,7 @@ class PostingList(Base):
     """A posting on one list. A cross-posting has several, and each decides for itself."""
 
     __tablename__ = "posting_list"
+    __table_args__ = (Index("ix_posting_list_newest", "list_id", "posting_id"),)
 
     posting_id: Mapped[int] = mapped_column(ForeignKey("posting.id"), primary_key=True)
     list_id: Mapped[int] = mapped_column(

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from gateway.administration import logins
 from gateway.app import App
 from gateway.errors import GatewayError, trace
 from gateway.upkeep import applications, digests, expiry, holds, own_keys, requests
 
 log = logging.getLogger(__name__)
 
-TASKS: tuple[tuple[str, Callable[[App], int]], ...] = (
+Task = tuple[str, Callable[[App], int]]
+
+TASKS: tuple[Task, ...] = (
     ("digests", digests.run),
     ("holds", holds.run),
     ("requests", requests.run),
     ("applications", applications.run),
     ("certificates", expiry.run),
     ("own-keys", own_keys.run),
+    ("old-logins", logins.forget),
 )
 """Name -> what does it: in transactions of its own, returning how much it did. Rows that fall due
 are locked, so that of two rounds at once only one acts on each."""
 
+SOON: tuple[Task, ...] = (("logins", logins.answer_due),)
+"""The same, of what somebody waits for: each second."""
 
-def run_due(app: App) -> dict[str, int]:
+
+def run_due(app: App, tasks: Sequence[Task] = (*SOON, *TASKS)) -> dict[str, int]:
     """Do all that is due now. A task that fails is logged, and does not stop the others."""
     done = {}
-    for name, task in TASKS:
+    for name, task in tasks:
         try:
             done[name] = task(app)
         except Exception as error:

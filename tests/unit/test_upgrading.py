@@ -13,9 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 from alembic import command
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, Table, func, select, text
 
@@ -25,12 +23,13 @@ from gateway.crypto import vault
 from gateway.crypto.certificate import names, read, strip
 from gateway.crypto.keyring import Keyring
 from gateway.resources import gnupg_skeleton, migrations
-from gateway.store import ledger, models
+from gateway.store import ledger
 from gateway.store.database import Database, newest_schema
 from gateway.store.mailing_list import TOPICS
 from gateway.upgrading import upgrade
 from tests.gateway import DOMAIN, CommandFailed, RunningGateway, short_place
 from tests.officers import Officer
+from tests.unit.schema import differences
 
 NOW = datetime(2026, 3, 14, 2, 8, tzinfo=UTC)
 OLDER = "the database is of an older version: run 'environet upgrade'"
@@ -191,9 +190,7 @@ def test_nothing_is_lost_and_the_schema_is_the_codes(old: Old) -> None:
     after = counts(old.database)
     assert {name: after[name] for name in before} == before
     database = old.database
-    with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": False})
-        assert compare_metadata(context, models.Base.metadata) == []
+    assert differences(database) == []
         assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
         lists = connection.execute(
             text("SELECT local_part, letter, closed_at IS NULL FROM mailing_list")

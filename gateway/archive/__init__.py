@@ -1,0 +1,1 @@
+"""What the lists had: reading, searching, taking out and bringing in."""

@@ -1,0 +1,1 @@
+"""The Library: documents that members hand in and librarians approve."""

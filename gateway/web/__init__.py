@@ -1,0 +1,1 @@
+"""The web archive: pages for members, made from what is kept. It changes nothing."""

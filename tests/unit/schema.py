@@ -10,7 +10,7 @@ from gateway.store.database import Database
 
 
 def differences(database: Database) -> list[object]:
-    """The search indexes left out: they are no tables of the ORM, as each engine has its own kind."""
+    """The search indexes left out: each engine has its own kind, and they are no ORM tables."""
 
     def is_ours(name: str | None, kind: str, _: object) -> bool:
         return not (kind == "table" and "_index" in (name or ""))

@@ -191,6 +191,7 @@ def test_nothing_is_lost_and_the_schema_is_the_codes(old: Old) -> None:
     assert {name: after[name] for name in before} == before
     database = old.database
     assert differences(database) == []
+    with database.engine.connect() as connection:
         assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
         lists = connection.execute(
             text("SELECT local_part, letter, closed_at IS NULL FROM mailing_list")

@@ -23,7 +23,7 @@ from gateway.crypto import vault
 from gateway.crypto.certificate import names, read, strip
 from gateway.crypto.keyring import Keyring
 from gateway.resources import gnupg_skeleton, migrations
-from gateway.store import ledger
+from gateway.store import ledger, models
 from gateway.store.database import Database, newest_schema
 from gateway.store.mailing_list import TOPICS
 from gateway.upgrading import upgrade

@@ -14,7 +14,7 @@ from gateway.cli.common import (
     opened,
     opened_with_vault,
     show_json,
-    show_table,
+    show_rows,
 )
 from gateway.cli.members import read_admitted
 from gateway.crypto import certificate as openpgp
@@ -38,11 +38,8 @@ def show_all(ctx: click.Context, as_json: bool) -> None:
     """List what is not decided yet."""
     with opened(ctx) as app, app.database.reading() as session:
         rows = [_describe(one) for one in store.open_ones(session)]
-    if as_json:
-        show_json(rows)
-        return
     head = ("application", "address", "purpose", "step", "since", "fingerprint")
-    show_table(head, [[row[name] for name in head] for row in rows], "No application is open.")
+    show_rows(head, rows, "No application is open.", as_json=as_json)
 
 
 @applications.command("show")

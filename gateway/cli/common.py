@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import cleandoc
 from pathlib import Path
@@ -97,6 +97,16 @@ def show_table(head: Sequence[str], rows: Sequence[Sequence[object]], empty: str
     for row in cells:
         line = "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True))
         click.echo(line.rstrip())
+
+
+def show_rows(
+    head: Sequence[str], rows: Sequence[Mapping[str, object]], empty: str, *, as_json: bool
+) -> None:
+    """A list: as JSON with all that is known of each, or as a table of the columns in `head`."""
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(head, [[row[name] for name in head] for row in rows], empty)
 
 
 def example(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

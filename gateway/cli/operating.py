@@ -18,6 +18,7 @@ from gateway.cli.common import (
     opened,
     opened_with_vault,
     show_json,
+    show_rows,
     show_table,
 )
 from gateway.delivery.writing import signed_original
@@ -49,11 +50,8 @@ def hold_list(ctx: click.Context, as_json: bool) -> None:
     """List what is held, and why. Nothing of the content is shown."""
     with opened(ctx) as app, app.database.reading() as session:
         rows = [_describe_hold(one) for one in store_hold.held(session)]
-    if as_json:
-        show_json(rows)
-    else:
-        head = ("hold", "posting", "list", "author", "rule", "held_at")
-        show_table(head, [[row[name] for name in head] for row in rows], "Nothing is held.")
+    head = ("hold", "posting", "list", "author", "rule", "held_at")
+    show_rows(head, rows, "Nothing is held.", as_json=as_json)
 
 
 @holds.command("show")
@@ -169,11 +167,8 @@ def posting_list(ctx: click.Context, most: int, as_json: bool) -> None:
     with opened(ctx) as app, app.database.reading() as session:
         found = session.scalars(select(Posting).order_by(Posting.id.desc()).limit(most))
         rows = [_describe_posting(one) for one in found]
-    if as_json:
-        show_json(rows)
-    else:
-        head = ("posting", "author", "received_at", "marking", "thread", "placed")
-        show_table(head, [[row[name] for name in head] for row in rows], "There are no postings.")
+    head = ("posting", "author", "received_at", "marking", "thread", "placed")
+    show_rows(head, rows, "There are no postings.", as_json=as_json)
 
 
 @postings.command("show")

@@ -14,8 +14,7 @@ from gateway.cli.common import (
     example,
     opened,
     opened_with_vault,
-    show_json,
-    show_table,
+    show_rows,
 )
 from gateway.errors import UsageError
 from gateway.message.armor import armor
@@ -42,11 +41,8 @@ def key_list(ctx: click.Context, as_json: bool) -> None:
     with opened(ctx) as app, app.database.reading() as session:
         used = {one.fingerprint for one in own_key.in_use(session)}
         rows = [_describe(one, used) for one in own_key.all_keys(session)]
-    if as_json:
-        show_json(rows)
-    else:
-        head = ("address", "use", "made_at", "expires_at", "announced_at", "fingerprint")
-        show_table(head, [[row[name] for name in head] for row in rows], "There are no keys.")
+    head = ("address", "use", "made_at", "expires_at", "announced_at", "fingerprint")
+    show_rows(head, rows, "There are no keys.", as_json=as_json)
 
 
 @keys.command("export")

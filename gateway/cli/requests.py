@@ -5,7 +5,13 @@ from __future__ import annotations
 import click
 from sqlalchemy.orm import Session
 
-from gateway.cli.common import as_json, example, opened, opened_with_vault, show_json, show_table
+from gateway.cli.common import (
+    as_json,
+    example,
+    opened,
+    opened_with_vault,
+    show_rows,
+)
 from gateway.errors import UsageError
 from gateway.posting import requests as following
 from gateway.store import posting as store_posting
@@ -27,11 +33,8 @@ def request_list(ctx: click.Context, as_json: bool) -> None:
     """List the requests that are not answered. Nothing of the content is shown."""
     with opened(ctx) as app, app.database.reading() as session:
         rows = [_describe(session, one) for one in store.open_requests(session)]
-    if as_json:
-        show_json(rows)
-    else:
-        head = ("posting", "list", "asker", "answers", "opened_at", "answer_by", "escalated_at")
-        show_table(head, [[row[name] for name in head] for row in rows], "No request is open.")
+    head = ("posting", "list", "asker", "answers", "opened_at", "answer_by", "escalated_at")
+    show_rows(head, rows, "No request is open.", as_json=as_json)
 
 
 @requests.command("close")

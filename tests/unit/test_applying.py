@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +12,7 @@ from gateway.administration import proving
 from gateway.crypto import certificate as openpgp
 from gateway.errors import UsageError
 from gateway.store import application as applications
-from gateway.store import ledger, member
+from gateway.store import member
 from gateway.store.application import Step
 from gateway.store.member import Member
 from gateway.store.outbox import OutboxEntry
@@ -27,24 +26,8 @@ from tests.unit.applicants import (
     Place,
     Told,
     code_in,
-    founded,
     kinds,
 )
-
-
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Place]:
-    with founded() as made:
-        yield made
-
-
-@pytest.fixture
-def place(gateway: Place) -> Iterator[Place]:
-    yield gateway
-    gateway.clear()
-    with gateway.app.database.reading() as session:
-        assert ledger.verify(session).fault is None
-
 
 # What comes to the address for applications
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from gateway.administration import joining
 from gateway.store import application as applications
-from gateway.store import ledger, member
+from gateway.store import member
 from gateway.store.application import Step
 from gateway.store.member import State
 from gateway.upkeep import applications as upkeep
@@ -17,24 +15,8 @@ from tests.unit.applicants import (
     APPLICATIONS,
     Place,
     code_in,
-    founded,
     kinds,
 )
-
-
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Place]:
-    with founded() as made:
-        yield made
-
-
-@pytest.fixture
-def place(gateway: Place) -> Iterator[Place]:
-    yield gateway
-    gateway.clear()
-    with gateway.app.database.reading() as session:
-        assert ledger.verify(session).fault is None
-
 
 # From the nomination to the welcome
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from pysequoia import Cert
@@ -18,7 +17,7 @@ from pysequoia import Cert
 from gateway.crypto.keyring import Keyring
 from gateway.errors import TooLarge, Unavailable, Undecryptable, UsageError
 from tests import programs
-from tests.programs import KeyRequest, Program, gpg
+from tests.programs import Program, gpg
 from tests.unit.keyring_home import LIMIT, LIST, TEXT, encrypted, fingerprint, made
 
 
@@ -33,19 +32,6 @@ def own() -> Iterator[Keyring]:
     """A keyring that a test may change."""
     with made() as one:
         yield one
-
-
-@pytest.fixture(scope="module", params=["gpg", "sq", "rnp", "sequoia"])
-def program(request: pytest.FixtureRequest) -> Iterator[Program]:
-    with TemporaryDirectory(prefix="program") as folder:
-        try:
-            one = programs.start(
-                request.param, Path(folder), KeyRequest("Ana <ana@customs.example>")
-            )
-        except programs.ProgramMissing as error:
-            pytest.skip(str(error))
-        yield one
-        one.close()
 
 
 # Keys

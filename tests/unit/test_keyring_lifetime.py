@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from pysequoia.packet import PacketPile
@@ -20,7 +19,7 @@ from gateway.crypto.keyring import Keyring
 from gateway.errors import Unavailable, Undecryptable, UsageError
 from gateway.message.packet import split
 from tests import programs
-from tests.programs import KeyRequest, Program, ProgramFailed, gpg
+from tests.programs import Program, ProgramFailed, gpg
 from tests.unit.keyring_home import LIMIT, LIST, TEXT, encrypted, fingerprint, made
 
 OWNER = ("ENVIRONET Wildlife owner", "wildlife-owner@environet.example")
@@ -38,19 +37,6 @@ LATER = datetime(2093, 12, 31, 23, 59, 59, tzinfo=UTC)
 def own() -> Iterator[Keyring]:
     with made() as one:
         yield one
-
-
-@pytest.fixture(scope="module", params=["gpg", "sq", "rnp", "sequoia"])
-def program(request: pytest.FixtureRequest) -> Iterator[Program]:
-    with TemporaryDirectory(prefix="program") as folder:
-        try:
-            one = programs.start(
-                request.param, Path(folder), KeyRequest("Ana <ana@customs.example>")
-            )
-        except programs.ProgramMissing as error:
-            pytest.skip(str(error))
-        yield one
-        one.close()
 
 
 @pytest.fixture

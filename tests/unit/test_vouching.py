@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from gateway.administration import joining
 from gateway.crypto import certificate as openpgp
 from gateway.errors import BadCertificate, UsageError
-from gateway.store import ledger, member
+from gateway.store import member
 from gateway.store.actor import actor_of
 from gateway.store.application import Purpose
 from gateway.store.member import State
@@ -23,23 +22,8 @@ from tests.unit.applicants import (
     Place,
     Told,
     code_in,
-    founded,
     kinds,
 )
-
-
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Place]:
-    with founded() as made:
-        yield made
-
-
-@pytest.fixture
-def place(gateway: Place) -> Iterator[Place]:
-    yield gateway
-    gateway.clear()
-    with gateway.app.database.reading() as session:
-        assert ledger.verify(session).fault is None
 
 
 def test_a_lost_key_is_vouched_for_and_confirmed(place: Place) -> None:

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("posting_id", sa.Integer(), nullable=False),
         sa.Column("attachments", sa.Integer(), nullable=True),
         sa.Column("language", sa.String(), nullable=True),
+        sa.Column("place", sa.BigInteger(), nullable=True),
         sa.Column("indexed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["posting_id"], ["posting.id"], name=op.f("fk_archive_entry_posting_id")
@@ -36,6 +37,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("indexed_at IS NULL"),
         postgresql_where=sa.text("indexed_at IS NULL"),
     )
+    op.create_index("ix_archive_entry_language", "archive_entry", ["language"])
     op.execute("INSERT INTO archive_entry (posting_id) SELECT id FROM posting")
     # A topic's newest postings are read from its end.
     op.create_index("ix_posting_list_newest", "posting_list", ["list_id", "posting_id"])
@@ -45,9 +47,7 @@ def upgrade() -> None:
 
 def _create_index(name: str) -> None:
     if op.get_bind().dialect.name == "sqlite":
-        op.execute(
-            f"CREATE VIRTUAL TABLE {name} USING fts5(subject, names, words, tokenize='ascii')"
-        )
+        op.execute(f"CREATE VIRTUAL TABLE {name} USING fts5(terms, tokenize='ascii')")
         return
     op.create_table(
         name,

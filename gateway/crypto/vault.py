@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 import os
 from collections.abc import Mapping
-from hashlib import sha256
+from hashlib import blake2b, sha256
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -16,6 +17,7 @@ from gateway.errors import Malformed, Unavailable
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
+_SHORT_BYTES = 6
 
 
 class Vault:
@@ -41,19 +43,32 @@ class Vault:
         return self._newest.to_bytes(4, "big") + nonce + sealed
 
     def open(self, identity: str, sealed: bytes) -> bytes:
-        """Raises Malformed where the value is not what was sealed there."""
-        cipher = self._ciphers.get(int.from_bytes(sealed[:4], "big"))
-        if cipher is None:
+        """Raises Malformed where the value is not what was sealed there, and Unavailable where its
+        data key is another than those that are open, such as one added since."""
+        number = int.from_bytes(sealed[:4], "big")
+        cipher = self._ciphers.get(number)
+        # Keys are numbered from 1: any other number is damage, which must not look like a fault
+        # that passes.
+        if cipher is None and 1 <= number <= self._newest + 1:
             raise Unavailable(f"the data key of {identity} is not open")
+        damaged = Malformed(f"sealed value {identity} was damaged or moved")
         nonce, rest = sealed[4 : 4 + _NONCE_BYTES], sealed[4 + _NONCE_BYTES :]
+        if cipher is None or len(nonce) < _NONCE_BYTES:
+            raise damaged
         try:
             return cipher.decrypt(nonce, rest, identity.encode())
         except InvalidTag:
-            raise Malformed(f"sealed value {identity} was damaged or moved") from None
+            raise damaged from None
 
     def keyed_hash(self, purpose: str, value: str) -> str:
         """Hex HMAC-SHA-256 that nobody without the data key can recompute or look up."""
         return hmac.new(self._subkey(purpose), value.encode(), sha256).hexdigest()
+
+    def short_hash(self, purpose: str, value: str) -> str:
+        """Ten of a-z and 2-7, for values by the million: BLAKE2b with a key (RFC 7693), of which 48
+        bits are kept; of a million values two hardly ever share one."""
+        digest = blake2b(value.encode(), digest_size=_SHORT_BYTES, key=self._subkey(purpose))
+        return base64.b32encode(digest.digest())[:10].decode().lower()
 
     def _subkey(self, purpose: str) -> bytes:
         if purpose not in self._subkeys:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 
 from gateway.administration import logins
 from gateway.app import App
+from gateway.archive import indexing
 from gateway.errors import GatewayError, trace
+from gateway.library import indexing as documents
 from gateway.upkeep import applications, digests, expiry, holds, own_keys, requests
 
 log = logging.getLogger(__name__)
@@ -29,8 +31,13 @@ are locked, so that of two rounds at once only one acts on each."""
 SOON: tuple[Task, ...] = (("logins", logins.answer_due),)
 """The same, of what somebody waits for: each second."""
 
+INDEXING: tuple[Task, ...] = (("index", indexing.run), ("library-index", documents.run))
+"""The same, each second too, and beside the others: a hostile attachment may take it a while."""
 
-def run_due(app: App, tasks: Sequence[Task] = (*SOON, *TASKS)) -> dict[str, int]:
+ALL = (*SOON, *INDEXING, *TASKS)
+
+
+def run_due(app: App, tasks: Sequence[Task] = ALL) -> dict[str, int]:
     """Do all that is due now. A task that fails is logged, and does not stop the others."""
     done = {}
     for name, task in tasks:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import load_only
 
+from gateway.command import library
 from gateway.command.context import Answer, Call, Command, Context
 from gateway.errors import UsageError
-from gateway.message.thread import own_subject
 from gateway.notices.language import N_
-from gateway.posting import evidence, visibility, withdrawal
-from gateway.store import ledger, mailing_list
+from gateway.posting import subjects, visibility, withdrawal
+from gateway.store import ledger
 from gateway.store import posting as postings
 from gateway.store.member import Role
 from gateway.store.posting import Posting
@@ -32,13 +32,14 @@ def subject(context: Context, posting: Posting) -> str:
     """What its author called a posting, in one line."""
     if posting.withdrawn_at is not None:
         return context.say("(withdrawn)")
-    session = context.session
-    known = (*mailing_list.all_lists(session), *mailing_list.desks(session))
-    fields = evidence.fields(context.app.vault, posting)
-    return own_subject(fields.subject, [one.title for one in known]) or "-"
+    known = subjects.titles(context.session)
+    found = subjects.listed(context.app.vault, posting, known)
+    return context.say("(damaged)") if found is None else found or "-"
 
 
 def _get(context: Context, call: Call) -> Answer:
+    if document := library.label_in(call.rest):
+        return library.get(context, document)
     found = visibility.get(context.session, context.member, typed_label(call, "get B-1234"))
     if found.withdrawn_at is not None:
         return Answer(_withdrawn(context, found))
@@ -73,6 +74,8 @@ def _thread(context: Context, call: Call) -> Answer:
 
 
 def _withdraw(context: Context, call: Call) -> Answer:
+    if document := library.label_in(call.rest):
+        return library.withdraw(context, document)
     session, member = context.session, context.member
     label = typed_label(call, "withdraw B-1234")
     found = postings.get(session, label)
@@ -119,7 +122,10 @@ COMMANDS = (
         "get",
         "B-1234",
         frozenset(),
-        N_("Sends you a posting again, with its attachments."),
+        N_(
+            "Sends you a posting again, or a document of the Library (get L-12), with what is "
+            "attached."
+        ),
         "get B-1234",
         _get,
         changes=False,
@@ -137,7 +143,10 @@ COMMANDS = (
         "withdraw",
         "B-1234",
         frozenset(),
-        N_("Erases a posting of yours, and asks whoever got it to delete their copy."),
+        N_(
+            "Erases a posting of yours, and asks whoever got it to delete their copy; or a "
+            "document of the Library (withdraw L-12)."
+        ),
         "withdraw B-1234",
         _withdraw,
     ),

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import asdict, dataclass
+from email.utils import format_datetime, formataddr
 from typing import Any
 
 from gateway.crypto.vault import Vault
+from gateway.message import submission
 from gateway.message.pgpmime import Form, Signed
 from gateway.message.protected import Fields
+from gateway.message.submission import Content
+from gateway.store.library import Version
 from gateway.store.posting import Posting
 
 
@@ -55,12 +59,12 @@ def seal(
     )
 
 
-def fields(vault: Vault, row: Posting) -> Fields:
+def fields(vault: Vault, row: Posting | Version) -> Fields:
     """A posting's fields alone, without opening what may be 50 MB. Raises Malformed as below."""
     return _fields(_details(vault, row)["fields"])
 
 
-def unseal(vault: Vault, row: Posting) -> Kept:
+def unseal(vault: Vault, row: Posting | Version) -> Kept:
     """Raises Malformed where a value was damaged or moved."""
     details = _details(vault, row)
     return Kept(
@@ -74,7 +78,27 @@ def unseal(vault: Vault, row: Posting) -> Kept:
     )
 
 
-def _details(vault: Vault, row: Posting) -> dict[str, Any]:
+def opened(vault: Vault, row: Posting | Version) -> tuple[Kept, Content]:
+    """What is kept, and the signed object in it, opened. Raises Malformed as above."""
+    kept = unseal(vault, row)
+    return kept, submission.content(kept.source, KEPT_LIMIT)
+
+
+def signed_original(posting: Posting | Version, kept: Kept, opened: Content) -> tuple[str, bytes]:
+    """(file name, bytes) of the evidence for whoever checks it with a program of their own. Over it
+    stand the verified author and what else is under the signature; nothing that the author's mail
+    said outside."""
+    fields = (
+        ("From", formataddr((posting.author.name, posting.author.address), "utf-8")),
+        ("To", ", ".join(kept.protected.to)),
+        ("Cc", ", ".join(kept.protected.cc)),
+        ("Date", format_datetime(posting.signed_at)),
+        ("Subject", kept.protected.subject),
+    )
+    return submission.evidence(kept.source, opened, fields)
+
+
+def _details(vault: Vault, row: Posting | Version) -> dict[str, Any]:
     details: dict[str, Any] = json.loads(vault.open(f"posting/{row.token}/details", row.details))
     return details
 

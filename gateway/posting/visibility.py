@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, exists, false, or_, select
 from sqlalchemy.orm import Session
 
 from gateway.message.marking import Marking
+from gateway.posting import moderators
 from gateway.store import audience, mailing_list
 from gateway.store import posting as postings
 from gateway.store.mailing_list import Audience, Invitation, MailingList
@@ -83,6 +84,17 @@ def get(session: Session, member: Member, label: str) -> Posting:
     if not may_read(session, member, found):
         raise postings.no_such_posting(label)
     return found
+
+
+def placements(posting: Posting, topics: Collection[int]) -> list[PostingList]:
+    """The lists and desks that accepted a posting, of those that a reader may know of: that it went
+    to one by invitation as well is for the invited. topics: ids of the lists known to them."""
+    return [
+        one
+        for one in posting.placements
+        if one.placement is Placement.ACCEPTED
+        and (moderators.is_own_desk(one.mailing_list) or one.mailing_list.topic_id in topics)
+    ]
 
 
 def desks_of(session: Session, member: Member) -> Collection[int]:

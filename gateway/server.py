@@ -32,6 +32,7 @@ from gateway.message.envelope import Envelope
 from gateway.posting import directory
 from gateway.posting.opening import inflation_limit
 from gateway.upkeep import rounds
+from gateway.web import listening
 
 log = logging.getLogger(__name__)
 
@@ -88,11 +89,18 @@ class Processes:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
 
-    def start(self, workers: int, *, web: bool) -> None:
-        kinds = [("worker", str(number)) for number in range(workers)]
-        if web:
-            kinds.append(("web", "--fed"))
-        self._keepers = [asyncio.create_task(self._keep(words)) for words in kinds]
+    def start(self, workers: int, web: int, listener: socket.socket | None) -> None:
+        """So many delivery workers, and so many processes that take what comes to a socket."""
+        for number in range(workers):
+            self._start(f"worker {number}", "worker", str(number))
+        if listener is not None:
+            descriptor = listener.fileno()
+            for number in range(web):
+                self._start(f"web {number}", "web", "--socket", str(descriptor), hand=descriptor)
+
+    def _start(self, name: str, *words: str, hand: int | None = None) -> None:
+        handed = () if hand is None else (hand,)
+        self._keepers.append(asyncio.create_task(self._keep(name, words, handed)))
 
     def wake(self) -> None:
         for name, process in self._processes.items():
@@ -115,13 +123,12 @@ class Processes:
                 if late and process.returncode is None:
                     process.kill()
 
-    async def _keep(self, words: tuple[str, ...]) -> None:
-        name = " ".join(words).removesuffix(" --fed")
+    async def _keep(self, name: str, words: tuple[str, ...], handed: tuple[int, ...]) -> None:
         while True:
             try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "gateway", "--state", str(self._state), *words,
-                    stdin=asyncio.subprocess.PIPE,
+                    stdin=asyncio.subprocess.PIPE, pass_fds=handed,
                 )  # fmt: skip
             except OSError as error:
                 log.error("process %s can't be started: %s", name, error.strerror)  # noqa: TRY400
@@ -134,18 +141,21 @@ class Processes:
 
 class Upkeep:
     """Rounds of what falls due, one after the other, in a thread; and of what somebody waits for,
-    such as a login mail, each second in another."""
+    such as a login mail, and what is to be found, each second, each in one of their own."""
 
     def __init__(self, app: App, wake: Callable[[], None]) -> None:
         self._app = app
         self._wake = wake
-        self._pool = ThreadPoolExecutor(2, "upkeep")
+        self._pool = ThreadPoolExecutor(3, "upkeep")
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        slow = self._run(rounds.TASKS, self._app.config.upkeep.every_seconds)
-        soon = self._run(rounds.SOON, SOON_SECONDS)
-        self._tasks = [asyncio.create_task(slow), asyncio.create_task(soon)]
+        kinds = (
+            (rounds.TASKS, self._app.config.upkeep.every_seconds),
+            (rounds.SOON, SOON_SECONDS),
+            (rounds.INDEXING, SOON_SECONDS),
+        )
+        self._tasks = [asyncio.create_task(self._run(tasks, every)) for tasks, every in kinds]
 
     async def _run(self, tasks: Sequence[rounds.Task], every_seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -173,15 +183,22 @@ async def serve(app: App, announce: Callable[[str], None]) -> None:
     desk = Desk(app, workers.wake)
     upkeep = Upkeep(app, workers.wake)
     doors: list[Door] = []
+    web: socket.socket | None = None
     try:
         await _open_doors(app, desk, announce, doors)
-        workers.start(app.config.delivery.workers, web=bool(app.config.web.listen))
+        if app.config.web.listen:
+            # Open here, so that who comes while one of its processes starts again waits a moment.
+            web = listening.listening(app.config.web.listen)
+            announce(listening.described(web))
+        workers.start(app.config.delivery.workers, app.config.web.processes, web)
         upkeep.start()
         announce("ready")
         await _until_signal()
         log.info("stopping")
     finally:
         await asyncio.gather(*(door.close(GRACE_SECONDS) for door in doors))
+        if web is not None:
+            web.close()
         await workers.close()
         upkeep.close()
         desk.close()

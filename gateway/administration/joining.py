@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.administration import people, proving
@@ -23,7 +22,6 @@ from gateway.store import ledger, mailing_list
 from gateway.store import member as members
 from gateway.store.actor import Actor
 from gateway.store.application import Application, Purpose, Step
-from gateway.store.mailing_list import Invitation
 from gateway.store.mailing_list import Purpose as KeyPurpose
 from gateway.store.member import Member, Role, State
 
@@ -207,13 +205,8 @@ def close_moot(session: Session, app: App, found: Application, by: Actor) -> Non
 
 def welcome(session: Session, app: App, member: Member) -> None:
     """The first mail to a new member: certificates, terms, topics, how to post and to command."""
-    query = select(Invitation.list_id).where(Invitation.member_id == member.id)
-    invited = set(session.scalars(query))
-    lists = [
-        one
-        for one in mailing_list.all_lists(session)
-        if one.closed_at is None and (not one.by_invitation or one.id in invited)
-    ]
+    known = mailing_list.known_to(session, member.id)
+    lists = [one for one in known if one.closed_at is None]
     own = mailing_list.own_key(session, KeyPurpose.COMMAND)
     attached = [proving.attachment(one.local_part, one.key.certificate) for one in lists]
     off = {entry.list_id for entry in member.ticked_off}

@@ -15,7 +15,7 @@ from gateway.app import App
 from gateway.crypto.certificate import Certificate
 from gateway.errors import Faults, UsageError
 from gateway.notices.language import N_
-from gateway.store import audience, collected, ledger, mailing_list, outbox
+from gateway.store import audience, collected, ledger, mailing_list, outbox, web_session
 from gateway.store import certificate as certificates
 from gateway.store import member as store
 from gateway.store.actor import OPERATOR, Actor
@@ -119,6 +119,9 @@ def change_state(
         )
     member.state = new
     member.suspended_by_country = for_country and new is State.SUSPENDED
+    if new is not State.ACTIVE:
+        # Nor does a login come back when they do.
+        web_session.end(session, app.clock(), member_id=member.id)
     if new is State.REMOVED:
         held = certificates.of(session, member)
         if held is not None:

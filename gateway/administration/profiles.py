@@ -97,6 +97,15 @@ def change_languages(
     )  # fmt: skip
 
 
+def change_time_zone(session: Session, app: App, by: Actor, member: Member, name: str) -> None:
+    """The zone in which the archive shows them times: an IANA name, "" for their country's."""
+    member.time_zone = name
+    session.flush()
+    ledger.enter(
+        session, app.clock(), "time-zone-changed", member=member.id, zone=name, by=by.ledger
+    )
+
+
 def _enter(
     session: Session, app: App, by: Actor, member: Member, event: str, lists: Sequence[MailingList]
 ) -> None:

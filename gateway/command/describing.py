@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.command.context import Context
 from gateway.command.layout import in_fours
 from gateway.notices.words import country, language_name, word
+from gateway.notices.zones import zone_of
 from gateway.store import certificate as certificates
 from gateway.store import mailing_list
 from gateway.store.mailing_list import MailingList
@@ -31,6 +32,7 @@ def described(context: Context, one: Member) -> list[tuple[str, str]]:
         (say("Country"), country(language, one.country)),
         (say("Member since"), language.date(one.joined_at)),
         (say("Languages"), spoken or language_name(language, one.language)),
+        (say("Time zone"), zone_of(one).key),
         (say("Delivery"), delivery),
         (say("Own copies"), say("on") if one.own_copies else say("off")),
         (say("Ticked off"), off or "-"),

@@ -24,8 +24,8 @@ _SWITCH = {"on": True, "yes": True, "off": False, "no": False}
 
 def _profile(context: Context, call: Call) -> Answer:
     how = context.say(
-        "To change it, write: tick off, tick on, language, deliver, own copies. For your name, "
-        "organisation and country write to %(desk)s.",
+        "To change it, write: tick off, tick on, language, timezone, deliver, own copies. For your "
+        "name, organisation and country write to %(desk)s.",
         desk=f"environet@{context.app.config.domain}",
     )
     return Answer(f"{rows(described(context, context.member))}\n\n{how}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -32,6 +32,14 @@ from gateway.errors import Unavailable
 from gateway.resources import migrations
 
 BUSY_SECONDS = 30
+Writable = Mapping[str, frozenset[str]]
+_WRITES = {
+    sqlite3.SQLITE_INSERT: "INSERT",
+    sqlite3.SQLITE_UPDATE: "UPDATE",
+    sqlite3.SQLITE_DELETE: "DELETE",
+}
+_HARMLESS = frozenset({"data_version", "index_info", "index_list", "table_info", "table_xinfo"})
+"""What SQLite's search index and SQLAlchemy ask by PRAGMA."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -73,12 +81,12 @@ class Base(DeclarativeBase):
 class Database:
     """Connections to one gateway's database. Safe to share between threads, not across fork.
 
-    writable: names of the tables that may be written to through it, None for all. What else is
-    written fails in the database: on SQLite by its authorizer, on PostgreSQL by what the role of
-    the URL was granted (contrib/postgresql).
+    writable: the tables that may be written to through it, each with "INSERT", "UPDATE", "DELETE";
+    None for all. What else is written fails in the database: on SQLite by its authorizer, on
+    PostgreSQL by what the role of the URL was granted (contrib/postgresql).
     """
 
-    def __init__(self, url: str, state: Path, writable: frozenset[str] | None = None) -> None:
+    def __init__(self, url: str, state: Path, writable: Writable | None = None) -> None:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             parsed = parsed.set(database=str(state / parsed.database))
@@ -153,7 +161,7 @@ def _outages() -> Iterator[None]:
         raise
 
 
-def _engine(url: str, writable: frozenset[str] | None) -> Engine:
+def _engine(url: str, writable: Writable | None) -> Engine:
     if make_url(url).get_backend_name() != "sqlite":
         return _postgresql(url)
     # hide_parameters: a bound value in an exception's text could be content.
@@ -196,7 +204,7 @@ def _postgresql(url: str) -> Engine:
 
 
 def _authorize(
-    writable: frozenset[str], action: int, first: str | None, second: str | None, *_: str | None
+    writable: Writable, action: int, first: str | None, second: str | None, *_: str | None
 ) -> int:
     """SQLite asks this of each thing that a statement would do, when it is prepared."""
     match action:
@@ -207,10 +215,14 @@ def _authorize(
             | (sqlite3.SQLITE_TRANSACTION | sqlite3.SQLITE_RECURSIVE | sqlite3.SQLITE_SAVEPOINT)
         ):
             allowed = True
+        case sqlite3.SQLITE_UPDATE if first == "sqlite_master":
+            # Asked whenever a search index is opened. SQLite itself lets nobody change that table
+            # without PRAGMA writable_schema.
+            allowed = True
         case sqlite3.SQLITE_INSERT | sqlite3.SQLITE_UPDATE | sqlite3.SQLITE_DELETE:
-            allowed = first in writable
+            allowed = _WRITES[action] in writable.get(first or "", ())
         case sqlite3.SQLITE_PRAGMA:
-            allowed = first == "query_only" or second is None
+            allowed = first == "query_only" or first in _HARMLESS
         case _:
             allowed = False
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY

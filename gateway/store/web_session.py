@@ -7,16 +7,23 @@ So the answer to a stranger takes as long as that to a member.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import ForeignKey, Index, text, update
+from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from gateway.store.database import Base
 from gateway.store.member import Member
 
-WRITTEN_BY_THE_WEB = frozenset({"login_request", "web_session", "ledger", "ledger_head"})
-"""Tables that the web process may write to."""
+WRITTEN_BY_THE_WEB: Mapping[str, frozenset[str]] = {
+    "login_request": frozenset({"INSERT", "UPDATE"}),
+    "web_session": frozenset({"INSERT", "UPDATE"}),
+    "ledger": frozenset({"INSERT"}),
+    "ledger_head": frozenset({"UPDATE"}),
+}
+"""Tables that the web process may write to, and how. contrib/postgresql/web-role.sql says the same
+to PostgreSQL."""
 
 
 class LoginRequest(Base):
@@ -75,3 +82,18 @@ class WebSession(Base):
     ended_at: Mapped[datetime | None]
     last_visit: Mapped[datetime | None]
     member: Mapped[Member] = relationship()
+
+
+def end(session: Session, now: datetime, *, member_id: int, session_id: int | None = None) -> int:
+    """End one session of a member, or all of them, and then the links of login mails that are under
+    way too. How many sessions ended."""
+    query = update(WebSession).where(
+        WebSession.member_id == member_id, WebSession.ended_at.is_(None), WebSession.ends_at > now
+    )
+    if session_id is not None:
+        query = query.where(WebSession.id == session_id)
+    else:
+        open_links = LoginRequest.member_id == member_id, LoginRequest.used_at.is_(None)
+        session.execute(update(LoginRequest).where(*open_links).values(used_at=now))
+    done = session.execute(query.values(ended_at=now))
+    return int(getattr(done, "rowcount", 0))

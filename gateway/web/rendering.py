@@ -20,7 +20,7 @@ from gateway.message.thread import plain
 from gateway.notices import links, words
 from gateway.notices.language import ENGLISH, Language, language, languages
 from gateway.resources import style_sheet, web_templates
-from gateway.web import times
+from gateway.web import hypertext, times
 
 MOST_SHOWN = 300
 """Characters of a name, a subject or a file name that are shown."""
@@ -77,6 +77,7 @@ def _environment(code: str) -> Environment:
     made, to = web_templates(), language(code)
     made.install_gettext_translations(to.translations, newstyle=True)  # type: ignore[attr-defined]
     made.filters["shown"] = shown
+    made.filters["linked"] = hypertext.linked
     made.filters["word"] = lambda value: words.word(to, value)
     made.filters["country"] = lambda value: words.country(to, value)
     made.filters["language_name"] = lambda value: words.language_name(to, value)
@@ -131,5 +132,5 @@ def _size(to: Language, count: int) -> str:
     return f"{count} B"
 
 
-def _number(to: Language, value: int) -> str:
+def _number(to: Language, value: float) -> str:
     return format_decimal(value, locale=to.code)

@@ -5,48 +5,65 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 
 import uvicorn
 
 from gateway.app import App
-from gateway.config import split_host_port
-from gateway.errors import UsageError
+from gateway.web import patience
+from gateway.web.listening import described, listening
+from gateway.web.patience import PatientProtocol
 from gateway.web.site import site
 
 _MOST_AT_ONCE = 200
-_GRACE_SECONDS = 10
+"""Connections; who comes then is answered 503."""
+_MOST_HEAD_BYTES = 32 * 1024
+_GRACE_SECONDS = 8
+"""For responses under way when it is to stop: less than `serve` waits for its processes."""
 
 
-def serve(app: App, announce: Callable[[str], None]) -> None:
-    """Run until SIGTERM or SIGINT. `announce` is told the address once it is open."""
+def serve(app: App, announce: Callable[[str], None], descriptor: int | None = None) -> None:
+    """Run until SIGTERM or SIGINT. `announce` is told the address once it is open. descriptor: of a
+    socket that listens already, and whose address was announced. Raises UsageError where it can't
+    be opened."""
     _ = app.vault  # now and not at the first page: without it nothing can be shown
-    host, port = split_host_port(app.config.web.listen)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            where = app.config.web.listen
-            raise UsageError(f"can't listen on {where} (web): {error.strerror}") from None
-        bound = listener.getsockname()
+    with (
+        listening(app.config.web.listen) if descriptor is None else socket.socket(fileno=descriptor)
+    ) as listener:
         config = uvicorn.Config(
             site(app),
+            http=PatientProtocol,
+            ws="none",
             log_config=None,
+            log_level="warning",
             access_log=False,  # its lines would say who reads what; the ledger has that
             server_header=False,
             proxy_headers=True,
             forwarded_allow_ips=app.config.web.proxies,
             limit_concurrency=_MOST_AT_ONCE,
-            timeout_keep_alive=20,
+            timeout_keep_alive=int(patience.SECONDS),
             timeout_graceful_shutdown=_GRACE_SECONDS,
-            h11_max_incomplete_event_size=32 * 1024,
+            h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
         )
-        announce(f"listening: web {bound[0]}:{bound[1]}")
-        uvicorn.Server(config).run(sockets=[listener])
+        # uvicorn raises the signal that ended it once more, when all is done.
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: sys.exit(0))
+        told = described(listener) if descriptor is None else ""
+        _Server(config, lambda: announce(told) if told else None).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which tells when it takes requests, and signals."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
 
 
 def end_with(feed: int) -> None:

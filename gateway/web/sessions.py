@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session, joinedload
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.administration import logins
 from gateway.app import App
-from gateway.store import certificate as certificates
-from gateway.store.member import Member, State
+from gateway.store.member import Member
 from gateway.store.web_session import WebSession
 
 COOKIE = "__Host-session"
@@ -34,46 +34,44 @@ def current(session: Session, app: App, request: Request, now: datetime) -> WebS
     )
     if found is None or found.ended_at is not None or found.ends_at <= now:
         return None
-    holds = found.member.state is State.ACTIVE and serves(
-        session, found.member, found.key_fingerprint, now
-    )
-    return found if holds else None
+    return found if proves(session, found.member, found.key_fingerprint, now) else None
 
 
-def serves(session: Session, member: Member, fingerprint: str, now: datetime) -> bool:
-    """Whether a certificate is the one that a member is written to now, and good."""
-    found = certificates.of(session, member)
-    return (
-        found is not None
-        and found.fingerprint == fingerprint
-        and found.revoked_at is None
-        and (found.serves_until is None or found.serves_until > now)
-    )
+def proves(session: Session, member: Member, fingerprint: str | None, now: datetime) -> bool:
+    """Whether a certificate is an active member's still, and good."""
+    held = logins.good_certificate(session, member, now)
+    return held is not None and held.fingerprint == fingerprint
 
 
 def start(
-    session: Session, app: App, member_id: int, fingerprint: str, request: Request, now: datetime
-) -> tuple[WebSession, str]:
-    """A new session and the token for its cookie."""
+    session: Session,
+    app: App,
+    member_id: int,
+    fingerprint: str | None,
+    request: Request,
+    now: datetime,
+) -> str:
+    """A new session; the token for its cookie, which is nowhere else."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     last = session.scalar(
         select(func.max(WebSession.seen_at)).where(WebSession.member_id == member_id)
     )
     hashed = token_hash(app, token)
     agent = request.headers.get("user-agent", "")[:_LONGEST_AGENT]
-    made = WebSession(
-        token_hash=hashed,
-        member_id=member_id,
-        key_fingerprint=fingerprint,
-        agent=app.vault.seal(f"web-session/{hashed}/agent", agent.encode()),
-        started_at=now,
-        seen_at=now,
-        ends_at=now + timedelta(hours=app.config.web.session_hours),
-        last_visit=last,
+    session.add(
+        WebSession(
+            token_hash=hashed,
+            member_id=member_id,
+            key_fingerprint=fingerprint,
+            agent=app.vault.seal(f"web-session/{hashed}/agent", agent.encode()),
+            started_at=now,
+            seen_at=now,
+            ends_at=now + timedelta(hours=app.config.web.session_hours),
+            last_visit=last,
+        )
     )
-    session.add(made)
     session.flush()
-    return made, token
+    return token
 
 
 def agent(app: App, one: WebSession) -> str:
@@ -88,17 +86,6 @@ def of_member(session: Session, member_id: int, now: datetime) -> list[WebSessio
         WebSession.member_id == member_id, WebSession.ended_at.is_(None), WebSession.ends_at > now
     )
     return list(session.scalars(query.order_by(WebSession.started_at.desc())))
-
-
-def end(session: Session, now: datetime, *, member_id: int, session_id: int | None = None) -> int:
-    """End one session of a member, or all. How many ended."""
-    query = update(WebSession).where(
-        WebSession.member_id == member_id, WebSession.ended_at.is_(None)
-    )
-    if session_id is not None:
-        query = query.where(WebSession.id == session_id)
-    done = session.execute(query.values(ended_at=now))
-    return int(getattr(done, "rowcount", 0))
 
 
 def is_stale(one: WebSession, now: datetime) -> bool:
@@ -116,6 +103,10 @@ def set_cookie(response: Response, name: str, value: str, seconds: int, *, lax: 
         name, value, max_age=seconds, path="/", secure=True, httponly=True,
         samesite="lax" if lax else "strict",
     )  # fmt: skip
+
+
+def delete_cookie(response: Response, name: str) -> None:
+    response.delete_cookie(name, path="/", secure=True, httponly=True, samesite="strict")
 
 
 def token_hash(app: App, token: str) -> str:

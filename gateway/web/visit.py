@@ -16,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from gateway.app import App
 from gateway.errors import UsageError
 from gateway.notices.language import Language, language
+from gateway.notices.zones import zone_of
 from gateway.posting import visibility
 from gateway.store import ledger, mailing_list
 from gateway.store.actor import Actor, actor_of
@@ -24,7 +25,11 @@ from gateway.store.member import Member
 from gateway.store.posting import Posting
 from gateway.store.web_session import WebSession
 from gateway.web import rendering, sessions
-from gateway.web.times import zone_of
+from gateway.web.faults import plain_page
+from gateway.web.login import safe_back
+
+MOST_DIGITS = 9
+"""Of a number in an address: what both databases keep has 32 bits."""
 
 
 class NotThere(Exception):
@@ -72,12 +77,7 @@ class Visit:
 
     def topics(self) -> list[MailingList]:
         """The lists that the member takes part in or may: the others do not exist for them."""
-        invited = mailing_list.invitations(self.session, self.member.id)
-        return [
-            one
-            for one in mailing_list.all_lists(self.session)
-            if not one.by_invitation or one.id in invited
-        ]
+        return mailing_list.known_to(self.session, self.member.id)
 
     def topic(self, letter: str) -> MailingList:
         """One of them by its letter, as it stands in URLs. Raises NotThere."""
@@ -96,6 +96,15 @@ class Visit:
         if found.label != f"{letter}-{number}":
             raise NotThere
         return found
+
+    def number(self, name: str) -> int | None:
+        """A number in the address's query; None where there is none. Raises UsageError."""
+        typed = self.request.query_params.get(name, "")
+        if not typed:
+            return None
+        if not (typed.isascii() and typed.isdecimal() and len(typed) <= MOST_DIGITS):
+            raise UsageError("the address is broken: '%(name)s' must be a number", name=name)
+        return int(typed)
 
     def page(self, template: str, status: int = 200, **values: object) -> Response:
         """A page from templates/web/TEMPLATE.html."""
@@ -118,7 +127,7 @@ def for_members(handler: Callable[[Visit], Response]) -> Endpoint:
         with app.database.reading() as session:
             login = sessions.current(session, app, request, now)
             if login is None:
-                return _to_login(app, request)
+                return _to_login(request)
             visit = Visit(request, app, session, login.member, login, now)
             try:
                 response = handler(visit)
@@ -142,19 +151,22 @@ def _record(app: App, visit: Visit) -> None:
             ledger.enter(session, visit.now, event, **detail)
 
 
-def _to_login(app: App, request: Request) -> Response:
+def _to_login(request: Request) -> Response:
     """To the login page and back afterwards.
 
     A link from elsewhere, such as in a web mailer, comes without the session's cookie, which is
     SameSite=Strict: a page of ours that goes on to the same address by itself has it sent.
     """
+    here = _here(request)
     if request.headers.get("sec-fetch-site") == "cross-site":
-        spoken = rendering.negotiated(request.headers.get("accept-language", ""))
-        return rendering.page(app, spoken, "go-on", onward=request.url.path + _query(request))
-    here = request.url.path + _query(request)
-    back = "" if here == "/" else f"?back={quote(here, safe='/')}"
+        return plain_page(request, "go-on", onward=here or "/")
+    back = "" if here in ("", "/") else f"?back={quote(here, safe='/')}"
     return RedirectResponse(f"/login{back}", 303)
 
 
-def _query(request: Request) -> str:
-    return f"?{request.url.query}" if request.url.query else ""
+def _here(request: Request) -> str:
+    """The path and query that were asked for, as they stand in a link; "" where no browser would
+    come back to it. Not from request.url, which is made from the request's Host."""
+    query = request.scope["query_string"].decode("latin-1")
+    path = quote(request.scope["path"], safe="/")
+    return safe_back(f"{path}?{query}" if query else path)

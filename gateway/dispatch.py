@@ -11,6 +11,7 @@ from gateway.administration import certificates
 from gateway.app import App
 from gateway.command import applying, receiving
 from gateway.errors import Reply
+from gateway.library import receiving as documents
 from gateway.message.envelope import Envelope
 from gateway.posting import directory, pipeline
 from gateway.posting.directory import Service
@@ -87,5 +88,7 @@ def _taken(
             return receiving.receive(session, app, judged)
         case Service.APPLICATIONS:
             return applying.receive(session, app, judged)
+        case Service.LIBRARY:
+            return documents.receive(session, app, judged)
         case _:
             return ACCEPTED if judged.robot else directory.UNKNOWN

@@ -14,19 +14,17 @@ from gateway.command.running import run, steps_of
 from gateway.command.table import for_member
 from gateway.errors import Malformed, Reply
 from gateway.message import entity, keydata
-from gateway.posting import directory, pipeline
+from gateway.posting import admission, pipeline
 from gateway.posting.author import Author
 from gateway.posting.directory import Service
 from gateway.posting.opening import Opening
 from gateway.posting.pipeline import ACCEPTED, Judged
-from gateway.posting.policy import ENCRYPTION_NEEDED, NO_SIGNATURE, NOT_READ
-from gateway.store import command_mail, ledger, mailing_list
-from gateway.store.member import Member, State
-from gateway.store.posting import Standing
+from gateway.posting.policy import NO_SIGNATURE
+from gateway.store import command_mail, ledger
+from gateway.store.member import Member
 
 log = logging.getLogger(__name__)
 
-NOT_FOR_COMMANDS = Reply(550, "5.7.1", "This mail was signed for or encrypted to another address")
 TOO_OLD = Reply(550, "5.7.1", "Signed too long ago; write the commands in a new mail")
 TOO_MANY = Reply(450, "4.7.1", "Too many mails with commands within an hour; try again later")
 
@@ -35,7 +33,9 @@ def receive(session: Session, app: App, judged: Judged) -> Reply:
     """Run the commands of a mail and queue the answer, in the caller's transaction."""
     if judged.robot:
         return ACCEPTED
-    refusal = _refusal(session, app, judged)
+    refusal = admission.refusal(
+        session, app, judged, Service.COMMANDS, TOO_OLD, plain=app.config.policy.signed_commands
+    )
     author, opening = judged.author, judged.opening
     if refusal is not None or author is None or opening is None or opening.content is None:
         rule, reply = refusal or ("no-good-signature", NO_SIGNATURE)
@@ -71,45 +71,6 @@ def receive(session: Session, app: App, judged: Judged) -> Reply:
     return ACCEPTED
 
 
-def _refusal(session: Session, app: App, judged: Judged) -> tuple[str, Reply] | None:
-    """(rule, reply) where the mail's commands may not be run at all."""
-    opening, author, policy = judged.opening, judged.author, app.config.policy
-    if judged.malformed or opening is None:
-        return "malformed", NOT_READ
-    if not opening.encrypted and not policy.signed_commands:
-        return "not-encrypted", ENCRYPTION_NEEDED
-    member = session.get(Member, author.member_id) if author else None
-    if (
-        author is None
-        or member is None
-        or member.state is not State.ACTIVE
-        or author.standing is not Standing.ACTIVE
-    ):
-        return "no-good-signature", NO_SIGNATURE
-    if _is_for_another(session, app, opening, author):
-        return "for-another-list", NOT_FOR_COMMANDS
-    if app.clock() - author.signed_at > timedelta(hours=policy.command_hours):
-        return "signature-age", TOO_OLD
-    return None
-
-
-def _is_for_another(session: Session, app: App, opening: Opening, author: Author) -> bool:
-    """Whether what its carrier can't change names somebody else: then it is no mail of commands,
-    whatever its text looks like."""
-    ours = mailing_list.service_key_ids(session)
-    # A hidden recipient ("") may be us: gpg-agent found a key of ours for it.
-    if opening.encrypted and not (ours | {""}) & set(opening.encrypted_to):
-        return True
-    if author.intended and not ours & set(author.intended):
-        return True
-    addressed = opening.protected.recipients if opening.protected else ()
-    return bool(addressed) and not _names_commands(app, addressed)
-
-
-def _names_commands(app: App, addressed: tuple[str, ...]) -> bool:
-    return any(directory.service(app, one) is Service.COMMANDS for one in addressed)
-
-
 def _context(
     session: Session, app: App, judged: Judged, opening: Opening, author: Author
 ) -> Context:
@@ -125,7 +86,7 @@ def _context(
         certificates=_signed_certificates(opening),
         commands=for_member(member),
         # By address alone: the key that a program signs as intended serves other addresses too.
-        bound=_names_commands(app, addressed),
+        bound=admission.names(app, addressed, Service.COMMANDS),
     )
 
 

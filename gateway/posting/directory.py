@@ -26,6 +26,7 @@ class Service(StrEnum):
 
     COMMANDS = "gateway"
     APPLICATIONS = "register"
+    LIBRARY = "library"
 
 
 def recipient(app: App, address: str) -> Reply | None:

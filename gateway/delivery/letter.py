@@ -7,14 +7,12 @@ encryption, with protected headers for programs old and new.
 from __future__ import annotations
 
 import base64
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.message import EmailMessage
-from email.policy import SMTP
 from email.utils import format_datetime, formataddr
 
+from gateway.message.composing import multipart, new_boundary
 from gateway.message.entity import crlf, encoded_field
 
 Sign = Callable[[bytes], tuple[bytes, str]]
@@ -49,7 +47,7 @@ def letter(
     """
     names = {name for name, _ in protected} if encrypted else set()
     copies = [("HP-Outer", f"{name}: {value}") for name, value in outer if name in names]
-    boundary = _boundary(parts)
+    boundary = new_boundary(parts)
     fields = b"".join(_field(name, value) for name, value in (*protected, *copies))
     level = "cipher" if encrypted else "clear"
     # RFC 9788 2.1.1 and, for Thunderbird and notmuch, the form before it.
@@ -58,35 +56,20 @@ def letter(
         ' protected-headers="v1"\r\n'
     )
     # CRLF after the closing delimiter, or notmuch calls the signature bad.
-    signed = type_field.encode() + fields + b"\r\n" + _multipart(boundary, parts) + b"\r\n"
+    signed = type_field.encode() + fields + b"\r\n" + multipart(boundary, parts) + b"\r\n"
     signature, micalg = sign(signed)
     signature_part = (
         b'Content-Type: application/pgp-signature; name="signature.asc"\r\n'
         b"Content-Description: OpenPGP digital signature\r\n\r\n" + crlf(signature).rstrip(b"\r\n")
     )
-    outer_boundary = _boundary([signed])
+    outer_boundary = new_boundary([signed])
     # RFC 3156 5
     head = (
         f'Content-Type: multipart/signed; micalg="{micalg}";\r\n'
         f' protocol="application/pgp-signature"; boundary="{outer_boundary}"\r\n\r\n'
     )
-    entity = head.encode() + _multipart(outer_boundary, [signed, signature_part]) + b"\r\n"
+    entity = head.encode() + multipart(outer_boundary, [signed, signature_part]) + b"\r\n"
     return Letter(b"".join(_field(name, value) for name, value in outer), entity, token)
-
-
-def text_part(text: str) -> bytes:
-    """A text/plain part in UTF-8, its body quoted-printable so that no line is too long."""
-    part = EmailMessage(policy=SMTP)
-    part.set_content(text, cte="quoted-printable")
-    del part["MIME-Version"]
-    # The last line keeps its own end: programs that show parts one after another don't join lines.
-    return undotted(part.as_bytes().rstrip(b"\r\n") + b"\r\n")
-
-
-def undotted(quoted_printable: bytes) -> bytes:
-    """The same with no line that begins with a dot: what is not encrypted needs no dot-stuffing
-    then (RFC 5321 4.5.2)."""
-    return quoted_printable.replace(b"\r\n.", b"\r\n=2E")
 
 
 def attachment(name: str, data: bytes) -> bytes:
@@ -118,15 +101,3 @@ def _field(name: str, value: str) -> bytes:
     if "\r\n " in value or value.isascii():  # folded or encoded by its maker
         return f"{name}: {value}\r\n".encode()
     return encoded_field(name, value)
-
-
-def _multipart(boundary: str, parts: Sequence[bytes]) -> bytes:
-    delimiter = b"--" + boundary.encode()
-    return b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts) + delimiter + b"--"
-
-
-def _boundary(parts: Sequence[bytes]) -> str:
-    while True:
-        boundary = f"=_{uuid.uuid4().hex}"
-        if not any(boundary.encode() in part for part in parts):
-            return boundary

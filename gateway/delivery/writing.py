@@ -9,7 +9,6 @@ from functools import partial
 from sqlalchemy.orm import Session, defer
 
 from gateway.app import App
-from gateway.crypto import certificate as openpgp
 from gateway.delivery.letter import (
     Field,
     Letter,
@@ -18,21 +17,18 @@ from gateway.delivery.letter import (
     date,
     letter,
     mailbox,
-    text_part,
-    undotted,
 )
-from gateway.message import entity, submission
+from gateway.message import entity
 from gateway.message.armor import armor, dearmor
+from gateway.message.composing import text_part, undotted
 from gateway.message.entity import crlf
 from gateway.message.protected import content_only
 from gateway.message.submission import Content
-from gateway.message.thread import own_subject, plain
+from gateway.message.thread import plain
 from gateway.notices.language import N_, language
-from gateway.posting import evidence
+from gateway.posting import evidence, presenting
 from gateway.posting.evidence import Kept
 from gateway.posting.opening import payload_limit
-from gateway.resources import mail_templates
-from gateway.store import mailing_list
 from gateway.store.mailing_list import GatewayKey, MailingList
 from gateway.store.member import Member
 from gateway.store.outbox import Notice
@@ -48,11 +44,10 @@ def posting_letter(
     the Date a mismatch, so a held posting gets its date when it goes out.
     """
     config, author, domain = app.config, posting.author, app.config.domain
-    kept = evidence.unseal(app.vault, posting)
-    opened = submission.content(kept.source, evidence.KEPT_LIMIT)
-    subject = _subject(session, kept)
+    kept, opened = evidence.opened(app.vault, posting)
+    subject = presenting.subject(session, kept)
     address = on.address(domain)
-    threading = _threading(posting, domain)
+    threading = presenting.threading(posting, domain)
     own: list[Field] = [
         ("To", address),
         ("Date", date(now)),
@@ -64,7 +59,7 @@ def posting_letter(
         *own,
         ("Subject", f"[{on.title}] ..."),
         *_list_fields(app, on),
-        ("Archived-At", f"<{_url(app, posting)}>"),
+        ("Archived-At", f"<{presenting.url(app, posting)}>"),
         autocrypt(address, on.key.certificate),
     ]
     protected: list[Field] = [
@@ -75,7 +70,9 @@ def posting_letter(
     most = config.policy.evidence_bytes if on.evidence_bytes is None else on.evidence_bytes
     original = _original(posting, kept, opened, most)
     parts = [
-        text_part(_attestation(app, posting, kept, subject, travels=original is not None)),
+        text_part(
+            presenting.attestation(app, posting, kept, subject, travels=original is not None)
+        ),
         crlf(content_only(entity.read(opened.payload))),
     ]
     if original is not None:
@@ -151,50 +148,26 @@ def _all_enclosed(session: Session, app: App, notice: Notice, member: Member) ->
 
 def _enclosed(session: Session, app: App, posting: Posting) -> list[bytes]:
     """A posting inside a notice: its attestation, its content, and the signed original."""
-    kept = evidence.unseal(app.vault, posting)
-    opened = submission.content(kept.source, evidence.KEPT_LIMIT)
-    subject = _subject(session, kept)
+    kept, opened = evidence.opened(app.vault, posting)
+    subject = presenting.subject(session, kept)
     original = _original(posting, kept, opened, app.config.policy.evidence_bytes)
     parts = [
-        text_part(_attestation(app, posting, kept, subject, travels=original is not None)),
+        text_part(
+            presenting.attestation(app, posting, kept, subject, travels=original is not None)
+        ),
         crlf(content_only(entity.read(opened.payload))),
     ]
     return parts if original is None else [*parts, attachment(*original)]
 
 
-def _subject(session: Session, kept: Kept) -> str:
-    """What its author called it, without what the gateway put around a subject that they answer."""
-    known = (*mailing_list.all_lists(session), *mailing_list.desks(session))
-    return own_subject(kept.fields.subject, [one.title for one in known]) or "(no subject)"
-
-
 def _original(posting: Posting, kept: Kept, opened: Content, most: int) -> tuple[str, bytes] | None:
     """(file name, bytes) of the signed original; None where it has more than `most` bytes."""
+    if posting.standing is Standing.UNVERIFIED:
+        return None  # there is nothing that a signature would show
     if min(len(kept.source.data), len(opened.body)) > most:
         return None  # without making it first: it could be 50 MB
-    name, original = signed_original(posting, kept, opened)
+    name, original = evidence.signed_original(posting, kept, opened)
     return (name, original) if len(original) <= most else None
-
-
-def signed_original(posting: Posting, kept: Kept, opened: Content) -> tuple[str, bytes]:
-    """The evidence for whoever checks it with a program of their own. Over it stand the verified
-    author and what else is under the signature; nothing that the author's mail said outside."""
-    fields = (
-        ("From", mailbox(posting.author.name, posting.author.address)),
-        ("To", ", ".join(kept.protected.to)),
-        ("Cc", ", ".join(kept.protected.cc)),
-        ("Date", date(posting.signed_at)),
-        ("Subject", kept.protected.subject),
-    )
-    return submission.evidence(kept.source, opened, fields)
-
-
-def _threading(posting: Posting, domain: str) -> list[Field]:
-    """RFC 5322 3.6.4, in the gateway's own Message-IDs."""
-    if not posting.ancestors:
-        return []
-    ids = [f"<{token}@{domain}>" for token in posting.ancestors]
-    return [("In-Reply-To", ids[-1]), ("References", "\r\n ".join(ids))]
 
 
 def _list_fields(app: App, on: MailingList) -> list[Field]:
@@ -214,42 +187,3 @@ def _list_fields(app: App, on: MailingList) -> list[Field]:
         ("List-Archive", f"<{app.config.archive_url}/{on.letter}>"),
         ("List-Owner", f"<mailto:{on.local_part}-owner@{domain}>"),
     ]
-
-
-def _attestation(app: App, posting: Posting, kept: Kept, subject: str, *, travels: bool) -> str:
-    """The first thing that a reader sees; most programs show neither the inner From nor, some of
-    them, the protected subject. travels: whether the signed original goes along."""
-    author = posting.author
-    url = _url(app, posting)
-    return (
-        mail_templates()
-        .get_template("attestation.txt")
-        .render(
-            author=f"{author.name} <{author.address}>, {author.organisation}, {author.country}",
-            standing=_standing(posting, kept, app.clock()),
-            subject=subject + ("" if kept.fields.subject_signed else "   (not signed)"),
-            signed_at=posting.signed_at.strftime("%Y-%m-%d %H:%M"),
-            fingerprint=posting.key_fingerprint,
-            label=posting.label,
-            marking=posting.marking,
-            url=url,
-            original_url="" if travels else f"{url}/raw",
-        )
-    )
-
-
-def _standing(posting: Posting, kept: Kept, now: datetime) -> str:
-    """What a reader at a desk must know of an author who may not write to the lists."""
-    if posting.standing is Standing.ACTIVE:
-        return ""
-    if posting.standing is Standing.SUSPENDED:
-        return "SUSPENDED MEMBER"
-    certificate = openpgp.read(kept.certificate)
-    ends = (certificate.expires_at, *(one.expires_at for one in certificate.keys if one.signs))
-    past = [one for one in ends if openpgp.is_past(one, now)]
-    return f"KEY EXPIRED ON {min(filter(None, past)):%Y-%m-%d}" if past else "KEY EXPIRED"
-
-
-def _url(app: App, posting: Posting) -> str:
-    letter_, _, number = posting.label.partition("-")
-    return f"{app.config.archive_url}/{letter_}/{number}"

@@ -24,9 +24,9 @@ class Marking(IntEnum):
 _EXACT = {**{marking.label: marking for marking in Marking}, "TLP:WHITE": Marking.CLEAR}
 _ANY = re.compile(
     # Bounded repetitions: no text makes the search go back and forth for long.
-    r"(?<!\w)tlp(?:[\s:=\-]{1,3}(amber[\s+\-_]{1,3}strict|red|amber|green|clear|white)(?![\w+])"
+    r"(?<!\w)tlp(?:[\s:：=\-]{1,3}(amber[\s+\-_]{1,3}strict|red|amber|green|clear|white)(?![\w+])"
     # A word that is no label, where what stands before it shows that one was meant.
-    r"|[:;.=]\s{0,2}\w[\w+]{0,20})",
+    r"|[:：;.=]\s{0,2}\w[\w+]{0,20})",
     re.IGNORECASE,
 )
 

@@ -33,6 +33,8 @@ class Form(StrEnum):
     """An OpenPGP message, one-pass signed, around plain text."""
     CLEARTEXT = "cleartext"
     """The cleartext signature framework: RFC 9580 7."""
+    IMPORTED = "imported"
+    """No signed object: a whole mail of an old archive."""
 
 
 @dataclass(frozen=True, slots=True)

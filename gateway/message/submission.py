@@ -57,6 +57,8 @@ def content(source: Signed, limit: int) -> Content:
             body, packets = multipart_signed(source.data)
         case Form.CLEARTEXT:
             body, packets = cleartext_signed(source.data)
+        case Form.IMPORTED:
+            return Content(source.data, (), _imported(source.data))
     signatures = tuple(packet for packet in packets if _counts(packet))
     is_lines = any(signed.signature_facts(one).type == signed.TEXT for one in signatures)
     # Sequoia takes a bare CR for the end of a line: a text with some line ends changed to it would
@@ -97,6 +99,8 @@ def evidence(
     """
     if source.form is Form.CLEARTEXT:
         return "original-signed.asc", source.data
+    if source.form is Form.IMPORTED:
+        return "original-unverified.eml", source.data
     facts = [signed.signature_facts(packet) for packet in opened.signatures]
     is_text = all(one.type == signed.TEXT for one in facts)
     survives_crlf = is_text or opened.body == entity.crlf(opened.body)
@@ -184,6 +188,16 @@ def first_lines(payload: bytes, count: int = 2, width: int = 200) -> str:
     # A quotation's marking is that of the posting quoted.
     lines = [line[:width] for line in written if line and not line.startswith(">")]
     return "\n".join(lines[:count])
+
+
+def _imported(data: bytes) -> bytes:
+    """An old mail as it is; one that breaks MIME's grammar is text as it stands."""
+    try:
+        for _ in leaves(entity.read(data)):
+            pass
+    except Malformed:
+        return _text_entity(data)
+    return data
 
 
 def _counts(packet: bytes) -> bool:

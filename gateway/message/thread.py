@@ -26,6 +26,8 @@ def own_subject(subject: str, titles: Iterable[str]) -> str:
 
 def plain(text: str) -> str:
     """One line of text that is what it looks like: no control, format or direction characters."""
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
     visible = "".join(
         " " if unicodedata.category(char) in ("Zl", "Zp", "Zs", "Cc") else char
         for char in text

@@ -1,0 +1,37 @@
+"""MIME as the gateway writes it: text parts, multiparts and their boundaries."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from email.message import EmailMessage
+from email.policy import SMTP
+
+
+def text_part(text: str) -> bytes:
+    """A text/plain part in UTF-8, its body quoted-printable so that no line is too long."""
+    part = EmailMessage(policy=SMTP)
+    part.set_content(text, cte="quoted-printable")
+    del part["MIME-Version"]
+    # The last line keeps its own end: programs that show parts one after another don't join lines.
+    return undotted(part.as_bytes().rstrip(b"\r\n") + b"\r\n")
+
+
+def undotted(quoted_printable: bytes) -> bytes:
+    """The same with no line that begins with a dot: what is not encrypted needs no dot-stuffing
+    then (RFC 5321 4.5.2)."""
+    return quoted_printable.replace(b"\r\n.", b"\r\n=2E")
+
+
+def multipart(boundary: str, parts: Sequence[bytes]) -> bytes:
+    """The body of a multipart (RFC 2046 5.1.1), without a line end after its closing delimiter."""
+    delimiter = b"--" + boundary.encode()
+    return b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts) + delimiter + b"--"
+
+
+def new_boundary(parts: Sequence[bytes]) -> str:
+    """One that stands in none of the parts."""
+    while True:
+        boundary = f"=_{uuid.uuid4().hex}"
+        if not any(boundary.encode() in part for part in parts):
+            return boundary

@@ -1,0 +1,87 @@
+"""What stands over a posting where a reader has it as a mail: attestation, subject, threading."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from gateway.app import App
+from gateway.crypto import certificate as openpgp
+from gateway.message.thread import own_subject, plain
+from gateway.posting import subjects
+from gateway.posting.evidence import Kept
+from gateway.resources import mail_templates
+from gateway.store.posting import Posting, Standing
+
+UNVERIFIED = "UNVERIFIED, from an imported archive"
+_MOST_SENDER = 300
+
+
+def attestation(app: App, posting: Posting, kept: Kept, subject: str, *, travels: bool) -> str:
+    """The first thing that a reader sees; most programs show neither the inner From nor, some of
+    them, the protected subject. travels: whether the signed original goes along."""
+    verified = posting.standing is not Standing.UNVERIFIED
+    author = posting.author
+    written_by = f"{author.name} <{author.address}>, {author.organisation}, {author.country}"
+    archived_at = url(app, posting)
+    unsigned = verified and not kept.fields.subject_signed
+    return (
+        mail_templates()
+        .get_template("attestation.txt")
+        .render(
+            author=written_by if verified else claimed_author(kept),
+            verified=verified,
+            standing=_standing(posting, kept, app.clock()),
+            subject=subject + ("   (not signed)" if unsigned else ""),
+            signed_at=posting.signed_at.strftime("%Y-%m-%d %H:%M"),
+            fingerprint=posting.key_fingerprint,
+            label=posting.label,
+            marking=posting.marking,
+            url=archived_at,
+            original_url=f"{archived_at}/raw" if verified and not travels else "",
+        )
+    )
+
+
+def claimed_author(kept: Kept) -> str:
+    """Who wrote an imported mail, as its From says."""
+    return plain(kept.fields.sender)[:_MOST_SENDER] or "nobody named"
+
+
+def subject(session: Session, kept: Kept) -> str:
+    """What its author called it, without what the gateway put around a subject that they answer."""
+    return own_subject(kept.fields.subject, subjects.titles(session)) or "(no subject)"
+
+
+def threading(posting: Posting, domain: str) -> list[tuple[str, str]]:
+    """In-Reply-To and References (RFC 5322 3.6.4), in the gateway's own Message-IDs."""
+    if not posting.ancestors:
+        return []
+    ids = [f"<{token}@{domain}>" for token in posting.ancestors]
+    return [("In-Reply-To", ids[-1]), ("References", "\r\n ".join(ids))]
+
+
+def path(label: str) -> str:
+    """Where a posting's page is in the archive, as docs/urls.md says."""
+    return f"/{label.replace('-', '/')}"
+
+
+def url(app: App, posting: Posting) -> str:
+    """Where the archive shows it."""
+    return f"{app.config.archive_url}{path(posting.label)}"
+
+
+def _standing(posting: Posting, kept: Kept, now: datetime) -> str:
+    """What a reader must know of an author who may not write to the lists, or is not known."""
+    match posting.standing:
+        case Standing.ACTIVE:
+            return ""
+        case Standing.SUSPENDED:
+            return "SUSPENDED MEMBER"
+        case Standing.UNVERIFIED:
+            return UNVERIFIED
+    certificate = openpgp.read(kept.certificate)
+    ends = (certificate.expires_at, *(one.expires_at for one in certificate.keys if one.signs))
+    past = [one for one in ends if openpgp.is_past(one, now)]
+    return f"KEY EXPIRED ON {min(filter(None, past)):%Y-%m-%d}" if past else "KEY EXPIRED"

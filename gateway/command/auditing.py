@@ -101,7 +101,8 @@ def _statistics(context: Context, call: Call) -> Answer:
     return Answer("\n\n".join(f"{head}:\n\n{rows(pairs) or '  -'}" for head, pairs in blocks))
 
 
-_READERS = frozenset({Role.ADMINISTRATOR, Role.AUDITOR})
+READERS = frozenset({Role.ADMINISTRATOR, Role.AUDITOR})
+"""Who may read the ledger."""
 
 COMMANDS = (
     Command(
@@ -116,7 +117,7 @@ COMMANDS = (
     Command(
         "ledger verify",
         "",
-        _READERS,
+        READERS,
         N_("Checks that no entry of the ledger was changed or taken out."),
         "ledger verify",
         _verify,
@@ -125,7 +126,7 @@ COMMANDS = (
     Command(
         "ledger",
         "[NUMBER]",
-        _READERS,
+        READERS,
         N_("Shows the newest entries of the ledger, in which every decision is."),
         "ledger 50",
         _ledger,
@@ -134,7 +135,7 @@ COMMANDS = (
     Command(
         "statistics",
         "",
-        _READERS,
+        READERS,
         N_("Counts members, postings, holds and copies."),
         "statistics",
         _statistics,

@@ -29,7 +29,8 @@ class Context:
 
     member: its verified author. judged: the mail. certificates: those that it brought along, as
     offered. commands: those that the member may use. bound: whether something under the signature
-    says that the mail was meant for this address.
+    says that the mail was meant for this address. room: bytes that may still go along with the
+    answer.
     """
 
     session: Session
@@ -41,6 +42,7 @@ class Context:
     certificates: tuple[bytes, ...]
     commands: tuple[Command, ...]
     bound: bool
+    room: int = 0
 
     @property
     def actor(self) -> Actor:
@@ -57,19 +59,15 @@ class Context:
 
     def topics(self) -> list[MailingList]:
         """The lists that the member takes part in or may: the others do not exist for them."""
-        invited = mailing_list.invitations(self.session, self.member.id)
-        return [
-            one
-            for one in mailing_list.all_lists(self.session)
-            if one.closed_at is None and (not one.by_invitation or one.id in invited)
-        ]
+        known = mailing_list.known_to(self.session, self.member.id)
+        return [one for one in known if one.closed_at is None]
 
     def topic(self, name: str) -> MailingList:
         """One of them by letter, name, title or address. Raises UsageError, which names them."""
         topics = self.topics()
         wanted = name.casefold().removesuffix(f"@{self.app.config.domain}")
         for one in topics:
-            if wanted in (one.letter.casefold(), one.local_part, one.title.casefold()):
+            if wanted in one.called:
                 return one
         names = ", ".join(f"{one.letter} ({one.local_part})" for one in topics)
         raise UsageError("there is no list '%(name)s'; there are %(names)s", name=name, names=names)
@@ -103,6 +101,10 @@ class Answer:
     text: str
     attachments: tuple[Attachment, ...] = ()
     enclosed: tuple[int, ...] = ()
+
+
+def no_room() -> UsageError:
+    return UsageError("it is too large for this answer; ask for it in a mail of its own")
 
 
 Run = Callable[[Context, Call], Answer]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from gateway.command.archive import subject, typed_label
 from gateway.command.context import Answer, Call, Command, Context
@@ -11,11 +11,11 @@ from gateway.message.thread import plain
 from gateway.notices.language import N_
 from gateway.notices.words import country, language_name
 from gateway.posting import requests, visibility
-from gateway.store import ledger, mailing_list
+from gateway.store import audience, ledger, mailing_list
 from gateway.store import posting as postings
 from gateway.store import request as store
 from gateway.store.mailing_list import Audience, MailingList
-from gateway.store.member import Member, MemberRole, Role, State
+from gateway.store.member import Member, MemberRole, Role
 from gateway.store.posting import Posting
 from gateway.store.request import Request
 
@@ -38,17 +38,7 @@ def _experts(context: Context, call: Call) -> Answer:
 
 def _of_topic(context: Context, one: MailingList, *, alone: bool) -> str:
     """The experts of a topic; "" where it has none and others are listed."""
-    of_topic = or_(MemberRole.list_id.is_(None), MemberRole.list_id == one.id)
-    query = (
-        select(Member, MemberRole.words)
-        .join(MemberRole)
-        .where(Member.state == State.ACTIVE, MemberRole.role == Role.EXPERT, of_topic)
-        .order_by(Member.name, Member.id)
-    )
-    words: dict[Member, list[str]] = {}
-    for member, said in context.session.execute(query):
-        if mailing_list.may_post(context.session, one, member.id):
-            words.setdefault(member, []).append(said)
+    words = audience.experts(context.session, one)
     desk = mailing_list.desk_of(context.session, one, Audience.EXPERTS)
     head = f"{one.letter}  {one.title} <{desk.address(context.app.config.domain)}>"
     if not words:
@@ -133,11 +123,7 @@ def _end_expertise(context: Context, topic: MailingList, held: list[MemberRole])
 
 def _open_requests(context: Context, call: Call) -> Answer:
     session, member = context.session, context.member
-    desks = visibility.desks_of(session, member)
-    if member.has_role(Role.ADMINISTRATOR):
-        found = store.open_requests(session)
-    else:
-        found = store.open_requests(session, desks=desks, asker=member.id)
+    found = requests.known_to(session, member)
     if not found:
         return Answer(context.say("No request is open."))
     listed = found[:MOST_LISTED]

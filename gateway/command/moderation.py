@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from gateway.command import library
 from gateway.command.context import Answer, Call, Command, Context
 from gateway.errors import UsageError
 from gateway.message import marking
@@ -18,7 +19,9 @@ from gateway.store.mailing_list import MailingList
 from gateway.store.member import Role, State
 from gateway.store.posting import Posting
 
-_MODERATORS = frozenset({Role.MODERATOR, Role.ADMINISTRATOR})
+MODERATORS = frozenset({Role.MODERATOR, Role.ADMINISTRATOR})
+"""Who may have something to decide; what, moderators.moderates says."""
+_DECIDERS = MODERATORS | {Role.LIBRARIAN}
 _HOLD = re.compile(r"(H?[ \-]{0,3}\d+)[.,:;]?(?:\s+(.*))?", re.IGNORECASE)
 _MARK = re.compile(r"(\S+?)[,:]?\s+(?:(?:as|to)\s+)?(.+)", re.IGNORECASE)
 _ON = re.compile(r"<?(?:mailto:)?([^\s<>]+@[^\s<>]+?)>?,?\s+(?:(?:on|for)\s+)?(\S+)", re.IGNORECASE)
@@ -53,6 +56,8 @@ def _show(context: Context, call: Call) -> Answer:
 
 
 def _approve(context: Context, call: Call) -> Answer:
+    if library.label_in(call.rest):
+        return library.approve(context, call.rest)
     found, _ = _typed(context, call, "approve H-17")
     decided = moderation.decide(
         context.session, context.app, found, Decision.APPROVED, context.actor
@@ -76,6 +81,8 @@ def _approve(context: Context, call: Call) -> Answer:
 
 
 def _reject(context: Context, call: Call) -> Answer:
+    if library.label_in(call.rest):
+        return library.reject(context, call.rest)
     found, reason = _typed(context, call, "reject H-17 REASON")
     moderation.decide(
         context.session, context.app, found, Decision.REJECTED, context.actor, reason
@@ -227,7 +234,7 @@ COMMANDS = (
     Command(
         "held",
         "",
-        _MODERATORS,
+        MODERATORS,
         N_("Lists the postings to your lists that wait for a moderator, and why."),
         "held",
         _held,
@@ -236,7 +243,7 @@ COMMANDS = (
     Command(
         "show",
         "HOLD",
-        _MODERATORS,
+        MODERATORS,
         N_("Sends you a held posting."),
         "show H-17",
         _show,
@@ -245,23 +252,29 @@ COMMANDS = (
     Command(
         "approve",
         "HOLD",
-        _MODERATORS,
-        N_("Has a held posting go out, as it would have gone; its author is told."),
+        _DECIDERS,
+        N_(
+            "Has a held posting go out, as it would have gone; its author is told. Librarians "
+            "approve a document in the same way: approve L-12."
+        ),
         "approve H-17",
         _approve,
     ),
     Command(
         "reject",
         "HOLD REASON",
-        _MODERATORS,
-        N_("Has a held posting not go out; its author is told, with your reason."),
+        _DECIDERS,
+        N_(
+            "Has a held posting not go out; its author is told, with your reason. Librarians "
+            "reject a document in the same way: reject L-12 REASON."
+        ),
         "reject H-17 this was reported in B-12 already",
         _reject,
     ),
     Command(
         "discard",
         "HOLD",
-        _MODERATORS,
+        MODERATORS,
         N_("Has a held posting not go out; its author is not told."),
         "discard H-17",
         _discard,
@@ -280,7 +293,7 @@ COMMANDS = (
     Command(
         "trust",
         "ADDRESS on TOPIC",
-        _MODERATORS,
+        MODERATORS,
         N_(
             "A member's postings to a list of yours are no longer held as a new member's, nor "
             "where they are urgent."
@@ -291,7 +304,7 @@ COMMANDS = (
     Command(
         "distrust",
         "ADDRESS on TOPIC",
-        _MODERATORS,
+        MODERATORS,
         N_("Ends a member's trust on a list of yours."),
         "distrust ana.lind@customs.example on B",
         _distrust,

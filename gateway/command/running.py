@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from sqlalchemy import func, select
 
-from gateway.command.context import Answer, Context
+from gateway.command.context import Answer, Context, no_room
 from gateway.command.reading import Step, closest, form_keys, read
 from gateway.errors import BadCertificate, Malformed, Undecryptable, UsageError
 from gateway.message import entity
@@ -89,7 +89,7 @@ def _run_one(context: Context, step: Step, room: int) -> Result:
         raise AssertionError("ran a line that is no command")
     try:
         with context.session.begin_nested():
-            answer = step.command.run(context, step.call)
+            answer = step.command.run(replace(context, room=room), step.call)
             _check_room(context, answer, room)
             return Result(step.shown, answer, done=True)
     except UsageError as error:
@@ -104,7 +104,7 @@ def _run_one(context: Context, step: Step, room: int) -> Result:
 
 def _check_room(context: Context, answer: Answer, room: int) -> None:
     if _bytes_enclosed(context, answer) > room:
-        raise UsageError("it is too large for this answer; ask for it in a mail of its own")
+        raise no_room()
 
 
 def _bytes_enclosed(context: Context, answer: Answer) -> int:

@@ -14,10 +14,13 @@ from gateway.command import (
     experts,
     joining,
     keys,
+    library,
     listkeeping,
+    logins,
     moderation,
     own_keys,
     profile,
+    searching,
 )
 from gateway.command.context import Command
 from gateway.store.member import Member
@@ -26,8 +29,11 @@ COMMANDS: tuple[Command, ...] = (
     *asking.COMMANDS,
     *confirming.COMMANDS,
     *profile.COMMANDS,
+    *logins.COMMANDS,
     *keys.COMMANDS,
     *archive.COMMANDS,
+    *searching.COMMANDS,
+    *library.COMMANDS,
     *experts.COMMANDS,
     *moderation.COMMANDS,
     *joining.COMMANDS,

@@ -21,7 +21,7 @@ from gateway.posting.moderators import moderates
 from gateway.posting.opening import Opening, inflation_limit, open_mail, payload_limit
 from gateway.posting.policy import Action, Facts, Rule, decide
 from gateway.posting.updates import Update
-from gateway.store import archive_entry, hold, ledger, mailing_list, outbox, posting
+from gateway.store import archive_entry, hold, ledger, library, mailing_list, outbox, posting
 from gateway.store.mailing_list import Audience, MailingList, Moderation
 from gateway.store.member import Member, State
 from gateway.store.posting import Placement, Posting, PostingList, Standing
@@ -182,7 +182,9 @@ def gather(
         # What was withdrawn does not come back by way of another list that it was for as well.
         seen_on_this_list=earlier is not None
         and (earlier.on(one.id) or earlier.withdrawn_at is not None),
-        seen_elsewhere=earlier is not None,
+        # The Library hands out what documents were signed as.
+        seen_elsewhere=earlier is not None
+        or library.is_known(session, identities(app, author, opening.protected)),
         red=judged.marking.marking is marking.Marking.RED and not judged.marking.malformed,
         malformed_marking=judged.marking.malformed,
         laxer_than_thread=answered is not None

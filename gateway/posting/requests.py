@@ -13,7 +13,7 @@ from gateway.app import App
 from gateway.errors import UsageError
 from gateway.notices.links import mailto
 from gateway.notices.notice import holders, tell, tell_all
-from gateway.posting import moderators
+from gateway.posting import moderators, visibility
 from gateway.posting.notice import subject_of
 from gateway.store import audience, ledger
 from gateway.store import request as store
@@ -50,6 +50,15 @@ def may_close(session: Session, member: Member, request: Request) -> bool:
         or member.has_role(Role.ADMINISTRATOR)
         or member.id in audience.readers(session, request.mailing_list)
     )
+
+
+def known_to(session: Session, member: Member) -> list[Request]:
+    """The open requests that a member may know of, the oldest first: theirs, those at the desks
+    that they read at, and all of them for an administrator."""
+    if member.has_role(Role.ADMINISTRATOR):
+        return store.open_requests(session)
+    desks = visibility.desks_of(session, member)
+    return store.open_requests(session, desks=desks, asker=member.id)
 
 
 def close(session: Session, app: App, request: Request, by: Actor) -> None:

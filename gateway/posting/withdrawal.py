@@ -11,7 +11,7 @@ from gateway.app import App
 from gateway.errors import UsageError
 from gateway.notices.notice import Manner, tell, tell_all
 from gateway.posting import moderation
-from gateway.store import hold, ledger
+from gateway.store import archive_entry, hold, ledger
 from gateway.store import request as requests
 from gateway.store.actor import Actor
 from gateway.store.hold import Decision, Hold
@@ -37,6 +37,7 @@ def withdraw(session: Session, app: App, posting: Posting, by: Actor) -> int:
     now, readers = app.clock(), _readers(session, posting)
     posting.submission = posting.details = posting.certificate = b""
     posting.withdrawn_at = now
+    archive_entry.forget(session, posting.id)
     session.flush()
     dropped = session.execute(
         update(OutboxEntry)

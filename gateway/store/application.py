@@ -15,7 +15,7 @@ from gateway.store.database import Base
 from gateway.store.member import Member, State
 
 # As people type it: "A-5", "a5", "5".
-_LABEL = re.compile(r"(?:A[ \-–—]{0,3})?(\d{1,18})", re.IGNORECASE | re.ASCII)
+_LABEL = re.compile(r"(?:A[ \-–—]{0,3})?(\d{1,9})", re.IGNORECASE | re.ASCII)
 
 
 class Purpose(StrEnum):

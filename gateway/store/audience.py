@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
-from gateway.store.mailing_list import Audience, Invitation, MailingList
+from gateway.store.mailing_list import Audience, Invitation, MailingList, may_post
 from gateway.store.member import Member, MemberRole, Role, State, TickOff
 from gateway.store.posting import Posting, PostingList
 
@@ -39,6 +39,22 @@ def readers(session: Session, desk: MailingList) -> list[int]:
         )
     )
     return list(session.scalars(wanted.distinct())) or list(session.scalars(everywhere.distinct()))
+
+
+def experts(session: Session, topic: MailingList) -> dict[Member, list[str]]:
+    """The active experts of a list, by name, each with what they say that they know about."""
+    of_topic = or_(MemberRole.list_id.is_(None), MemberRole.list_id == topic.id)
+    query = (
+        select(Member, MemberRole.words)
+        .join(MemberRole)
+        .where(Member.state == State.ACTIVE, MemberRole.role == Role.EXPERT, of_topic)
+        .order_by(Member.name, Member.id)
+    )
+    found: dict[Member, list[str]] = {}
+    for member, words in session.execute(query):
+        if may_post(session, topic, member.id):
+            found.setdefault(member, []).append(words)
+    return found
 
 
 def of_posting(

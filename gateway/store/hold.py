@@ -15,7 +15,7 @@ from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member
 from gateway.store.posting import Placement, Posting, PostingList
 
-_LABEL = re.compile(r"(?:H[ \-]{0,3})?(\d{1,18})", re.IGNORECASE | re.ASCII)
+_LABEL = re.compile(r"(?:H[ \-]{0,3})?(\d{1,9})", re.IGNORECASE | re.ASCII)
 
 
 class Decision(StrEnum):

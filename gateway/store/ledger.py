@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from sqlalchemy import select
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -98,6 +99,30 @@ def newest(session: Session, count: int) -> list[LedgerEntry]:
     """The last entries, oldest first."""
     query = select(LedgerEntry).order_by(LedgerEntry.sequence.desc()).limit(count)
     return [*session.scalars(query)][::-1]
+
+
+def head(session: Session) -> LedgerHead:
+    return session.scalars(select(LedgerHead)).one()
+
+
+def before(session: Session, sequence: int | None, count: int) -> list[LedgerEntry]:
+    """The last entries before one, None: of all, newest first."""
+    query = select(LedgerEntry).order_by(LedgerEntry.sequence.desc()).limit(count)
+    if sequence is not None:
+        query = query.where(LedgerEntry.sequence < sequence)
+    return list(session.scalars(query))
+
+
+def follow(newest_first: Sequence[LedgerEntry]) -> bool:
+    """Whether entries are as they were written, and none between them is missing."""
+    sound = all(
+        one.hash == _hash(one.previous, one.sequence, one.at, one.event, one.detail)
+        for one in newest_first
+    )
+    return sound and all(
+        (later.sequence, later.previous) == (one.sequence + 1, one.hash)
+        for later, one in pairwise(newest_first)
+    )
 
 
 def _hash(previous: str, sequence: int, at: datetime, event: str, detail: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -26,6 +27,8 @@ TOPICS = (
 RESERVED = frozenset({"library", "gateway", "register", "environet", "support", "bounce", "archive",
                       "postmaster", "abuse", "mailer-daemon"})  # fmt: skip
 
+
+LIBRARY_LETTER = "L"
 
 TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 -]{0,39}")
 
@@ -118,6 +121,11 @@ class MailingList(Base):
     def topic_letter(self) -> str:
         return self.letter if self.parent is None else self.parent.letter
 
+    @property
+    def called(self) -> tuple[str, str, str]:
+        """What members may write for it, in lower case: letter, name, title."""
+        return self.letter.casefold(), self.local_part, self.title.casefold()
+
     def address(self, domain: str) -> str:
         return f"{self.local_part}@{domain}"
 
@@ -152,6 +160,19 @@ def all_lists(session: Session) -> list[MailingList]:
 def desks(session: Session) -> list[MailingList]:
     query = select(MailingList).where(MailingList.audience != Audience.SUBSCRIBERS)
     return list(session.scalars(query.order_by(MailingList.id)))
+
+
+def known_to(session: Session, member_id: int) -> list[MailingList]:
+    """The lists that a member takes part in or may, closed ones too: the others do not exist for
+    them."""
+    invited = invitations(session, member_id)
+    return [one for one in all_lists(session) if not one.by_invitation or one.id in invited]
+
+
+def desks_of(session: Session, lists: Collection[MailingList]) -> list[MailingList]:
+    """The desks of lists: whoever wrote there, or reads there, finds it with the list."""
+    ids = {one.id for one in lists}
+    return [one for one in desks(session) if one.parent_id in ids]
 
 
 def desk_of(session: Session, parent: MailingList | None, audience: Audience) -> MailingList:
@@ -204,6 +225,8 @@ def check_new(session: Session, local_part: str, letter: str) -> None:
         raise UsageError(
             "'%(letter)s' can't be a list's letter: 1 to 10 of A-Z and 0-9", letter=letter
         )
+    if letter == LIBRARY_LETTER:
+        raise UsageError("'%(letter)s' is the letter of the Library's documents", letter=letter)
     for name in (local_part, letter):
         if find(session, name) is not None:
             raise UsageError("there is a list '%(name)s' already", name=name)

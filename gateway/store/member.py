@@ -18,6 +18,9 @@ from gateway.store.database import Base
 from gateway.store.mailing_list import Invitation, MailingList
 
 _LONGEST_NAME = 100
+NOWHERE = "ZZ"
+"""The country of who is no member, but stands in for authors that nobody knows (ISO 3166-1 leaves
+it to its users)."""
 
 
 class State(StrEnum):

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import ForeignKey, Index, func, select
-from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
+from sqlalchemy.orm import (
+    Mapped,
+    Session,
+    defer,
+    joinedload,
+    mapped_column,
+    relationship,
+    selectinload,
+)
 
 from gateway.errors import UsageError
 from gateway.store.database import Base
@@ -16,7 +24,7 @@ from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member
 
 _LABEL = re.compile(
-    r"(?:(?P<letter>[A-Z][A-Z0-9]{0,9}?)\s?[-‐-―]?\s?)?(?P<number>[0-9]{1,18})",
+    r"(?:(?P<letter>[A-Z][A-Z0-9]{0,9}?)\s?[-‐-―]?\s?)?(?P<number>[0-9]{1,9})",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -38,6 +46,8 @@ class Standing(StrEnum):
     EXPIRED = "expired"
     REVOKED = "revoked"
     """By the very mail that it signs, which is heard nowhere; the revocation counts."""
+    UNVERIFIED = "unverified"
+    """Nobody that we know: the mail is of an imported archive."""
 
 
 class Thread(Base):
@@ -211,6 +221,17 @@ def get(session: Session, label: str) -> Posting:
     if letter and letter.upper() != found.placements[0].mailing_list.topic_letter:
         raise no_such_posting(label)
     return found
+
+
+def without_content(session: Session, ids: Collection[int]) -> dict[int, Posting]:
+    """Postings by id, without what may be 50 MB each: what a list shows of them."""
+    query = (
+        select(Posting)
+        .where(Posting.id.in_(ids))
+        .options(defer(Posting.submission), defer(Posting.certificate))
+        .options(joinedload(Posting.author), selectinload(Posting.placements))
+    )
+    return {one.id: one for one in session.scalars(query)}
 
 
 def no_such_posting(label: str) -> UsageError:

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from gateway.store.hold import Decision, Hold
 from gateway.store.mailing_list import MailingList
-from gateway.store.member import Member, State
+from gateway.store.member import NOWHERE, Member, State
 from gateway.store.outbox import Delivery, OutboxEntry
-from gateway.store.posting import Placement, Posting, PostingList
+from gateway.store.posting import Placement, Posting, PostingList, Standing
 
 _UNFINISHED = (
     Delivery.WAITING,
@@ -36,8 +36,9 @@ class Parked:
 
 
 def states(session: Session) -> Sequence[tuple[State, int]]:
-    query = select(Member.state, func.count()).group_by(Member.state).order_by(Member.state)
-    return [(state, count) for state, count in session.execute(query)]
+    query = select(Member.state, func.count()).where(Member.country != NOWHERE)
+    rows = session.execute(query.group_by(Member.state).order_by(Member.state))
+    return [(state, count) for state, count in rows]
 
 
 def countries(session: Session) -> Sequence[tuple[str, int]]:
@@ -48,7 +49,8 @@ def countries(session: Session) -> Sequence[tuple[str, int]]:
 
 
 def postings(session: Session, now: datetime) -> Sequence[tuple[str, int, int, int]]:
-    """(letter, year, month, count) of the postings that each list took within a year."""
+    """(letter, year, month, count) of the postings that each list took within a year, those of an
+    older list that were brought in left out."""
     year, month = extract("year", Posting.received_at), extract("month", Posting.received_at)
     rows = session.execute(
         select(MailingList.letter, year, month, func.count())
@@ -56,6 +58,7 @@ def postings(session: Session, now: datetime) -> Sequence[tuple[str, int, int, i
         .join(Posting)
         .join(MailingList)
         .where(PostingList.placement == Placement.ACCEPTED, Posting.received_at > now - _YEAR)
+        .where(Posting.standing != Standing.UNVERIFIED)
         .group_by(MailingList.letter, year, month)
         .order_by(MailingList.letter, year, month)
     )

@@ -1,6 +1,6 @@
-# make demo   a throw-away gateway with five officers, started and shown (ONCE=1: ends by itself)
+# make demo   a throw-away gateway with five officers and a web archive (ONCE=1: ends by itself)
 # make test   everything: style, types, layers, tests
-# make bench  the cost of a copy, beside one gpg call a subscriber
+# make bench  the cost of a copy, beside one gpg call a subscriber; and of a page of the archive
 PYTHON ?= python3
 export PYTHON
 BIN = .venv/bin
@@ -11,7 +11,7 @@ demo: run-setup
 	@$(BIN)/python -m contrib.demo $(if $(ONCE),--once)
 
 test: test-setup check
-	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/property tests/scenarios
+	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/property tests/scenarios tests/web
 	# One after the other: mail programs at a terminal don't start in pytest-xdist's processes.
 	$(BIN)/python -m pytest tests/interop
 

@@ -1,33 +1,43 @@
-"""`make demo`: a throw-away gateway with five made-up officers, a posting sent and read.
+"""`make demo`: a throw-away gateway with five made-up officers, a posting sent and read, and a web
+archive with what they wrote in the weeks before.
 
 Everything is real: the gateway runs as its own process and is fed by SMTP, each officer has a
-GnuPG home of their own, and what is shown as decrypted and verified is what gpg said.
+GnuPG home of their own, and what is shown as decrypted and verified is what gpg said. The weeks
+before are lived through with the clock set back (contrib/demo_past.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import shutil
 import signal
 import smtplib
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pysequoia
 
+from contrib import demo_past
+from contrib.demo_visit import Visit
 from tests.officers import Officer, Reading
 from tests.programs import Gpg, KeyRequest
 
 DOMAIN = "environet.example"
 LIST = f"wildlife@{DOMAIN}"
-PATIENCE_SECONDS = 30
+GATEWAY = f"gateway@{DOMAIN}"
+WEB_PORT = 8080
+PATIENCE_SECONDS = 90
 
 
 class GpgWithSequoiaKey(Gpg):
@@ -48,19 +58,31 @@ class Person:
     kind: str
     key: str
     tick_off: str = ""
+    roles: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ("en",)
 
 
 PEOPLE = (
-    Person("Ana Lind", "ana.lind@customs.example", "Revenue Authority", "KE", "customs", "cv25519"),
-    Person("Bo Berg", "bo.berg@police.example", "Police Authority", "SE", "agency", "rsa3072"),
-    Person("Chau Tran", "chau.tran@forest.example", "Forest Service", "VN", "agency", "sequoia"),
     Person(
-        "Inés Rojas", "ines.rojas@aduana.example", "Customs Service", "PE", "customs", "nistp256"
+        "Ana Lind", "ana.lind@customs.example", "Revenue Authority", "KE", "customs", "cv25519",
+        roles=("moderator", "librarian", "auditor"),
     ),
     Person(
-        "Eva Novak", "eva.novak@inspect.example", "Inspectorate", "CZ", "agency", "cv25519", "B"
+        "Bo Berg", "bo.berg@police.example", "Police Authority", "SE", "agency", "rsa3072",
+        roles=("administrator",), languages=("en", "fr"),
     ),
-)
+    Person(
+        "Chau Tran", "chau.tran@forest.example", "Forest Service", "VN", "agency", "sequoia",
+    ),
+    Person(
+        "Inés Rojas", "ines.rojas@aduana.example", "Customs Service", "PE", "customs", "nistp256",
+        roles=("expert:B",), languages=("es", "en"),
+    ),
+    Person(
+        "Eva Novak", "eva.novak@inspect.example", "Inspectorate", "CZ", "agency", "cv25519", "B",
+        roles=("expert:D",), languages=("en", "fr"),
+    ),
+)  # fmt: skip
 
 
 class Demo:
@@ -74,6 +96,14 @@ class Demo:
         self.officers: dict[str, Officer] = {}
         self._server: subprocess.Popen[str] | None = None
         self.port = 0
+        self._entries_before = 0
+        self._copies_before: set[Path] = set()
+        # Browsers keep the login's cookies on https and on localhost alone.
+        self.archive = f"http://localhost:{_free_port(WEB_PORT)}"
+        os.environ |= {
+            "ENVIRONET_WEB_LISTEN": self.archive.removeprefix("http://"),
+            "ENVIRONET_WEB_URL": self.archive,
+        }
 
     def environet(self, *words: str) -> str:
         command = [sys.executable, "-m", "gateway", "--state", str(self.state), *words]
@@ -98,11 +128,13 @@ class Demo:
             self.officers[person.address] = officer
             file = self.place / f"{person.address}.asc"
             file.write_bytes(officer.certificate)
-            ticked = ["--tick-off", person.tick_off] if person.tick_off else []
+            chosen = ["--tick-off", person.tick_off] if person.tick_off else []
+            chosen += [word for role in person.roles for word in ("--role", role)]
+            chosen += [word for one in person.languages for word in ("--language", one)]
             self.environet(
                 "member", "add", person.address, "--name", person.name,
                 "--organisation", person.organisation, "--country", person.country,
-                "--kind", person.kind, "--certificate", str(file), *ticked,
+                "--kind", person.kind, "--certificate", str(file), *chosen,
             )  # fmt: skip
             note = f"ticked off topic {person.tick_off}" if person.tick_off else ""
             show(
@@ -110,19 +142,33 @@ class Demo:
                 f"{person.key:9}{officer.fingerprint[:4]}…{officer.fingerprint[-4:]}  {note}",
             )
 
+    def live_the_past(self) -> None:
+        step("Some weeks go by: they write to each other about seven topics")
+        by_name = {one.name.split()[0].lower(): one for one in self.officers.values()}
+        by_name["ines"] = by_name["inés"]
+        count = demo_past.live(self.state, by_name)
+        show("Signed and judged", f"{count} mails, each as of its day")
+
     def serve(self) -> None:
         step("The server starts")
         command = [sys.executable, "-m", "gateway", "--state", str(self.state), "serve"]
         with (self.place / "log").open("w") as log:
             self._server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        ready = opened = False
         for line in self._server.stdout or ():
             if line.startswith("listening: smtp "):
                 self.port = int(line.rpartition(":")[2])
-            if line.strip() == "ready":
+            opened = opened or line.startswith("listening: web ")
+            ready = ready or line.strip() == "ready"
+            if opened and ready:
                 break
         else:
             raise SystemExit(f"The server did not start:\n{(self.place / 'log').read_text()}")
         show("SMTP", f"127.0.0.1:{self.port}")
+        show("Web archive", self.archive)
+        self.wait_until_delivered()
+        self._entries_before = len(self._entries())
+        self._copies_before = set(self.mailboxes.glob("*/new/*"))
 
     def send(self, subject: str, text: str, attachments: Sequence[tuple[str, str, bytes]]) -> None:
         author = self.officers[PEOPLE[0].address]
@@ -132,14 +178,18 @@ class Demo:
             attachments=attachments,
         )  # fmt: skip
         show("Signed and encrypted", f"by {author.name}'s gpg, {len(mail)} bytes")
+        show("DATA is answered", self.hand_in(mail, LIST))
+
+    def hand_in(self, mail: bytes, recipient: str) -> str:
+        """A mail of Ana's by SMTP; what the gateway answers to it."""
         with smtplib.SMTP("127.0.0.1", self.port) as client:
             client.ehlo("ana.customs.example")
-            client.mail(author.address)
-            client.rcpt(LIST)
+            client.mail(PEOPLE[0].address)
+            client.rcpt(recipient)
             code, reply = client.data(mail)
-        show("DATA is answered", f"{code} {reply.decode()}")
         if code != 250:
-            raise SystemExit("The posting was not taken.")
+            raise SystemExit(f"The mail to {recipient} was not taken: {code} {reply.decode()}")
+        return f"{code} {reply.decode()}"
 
     def wait_until_delivered(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -151,12 +201,10 @@ class Demo:
 
     def show_way(self) -> None:
         step("What the gateway decided (environet ledger list)")
-        entries = json.loads(self.environet("ledger", "list", "--json"))
-        for entry in entries:
-            if entry["event"] not in ("key-made", "list-added", "member-added"):
-                detail = json.loads(entry["detail"])
-                words = ", ".join(f"{name} {value}" for name, value in sorted(detail.items()))
-                show(entry["event"], words)
+        for entry in self._entries()[self._entries_before :]:
+            detail = json.loads(entry["detail"])
+            words = ", ".join(f"{name} {value}" for name, value in sorted(detail.items()))
+            show(entry["event"], words)
         show("Ledger", self.environet("ledger", "verify").strip())
 
     def read_all(self) -> bool:
@@ -167,7 +215,7 @@ class Demo:
         author = self.officers[PEOPLE[0].address]
         good = True
         for person in PEOPLE:
-            copies = sorted((self.mailboxes / person.address / "new").glob("*"))
+            copies = self._copies(person)
             if "B" in person.tick_off:
                 good &= not copies
                 show(person.name, "nothing, as wished" if not copies else "A COPY NOT WANTED")
@@ -175,10 +223,40 @@ class Demo:
             good &= bool(copies)
             show(person.name, f"{len(copies)} in the mailbox")
             for copy in copies:
-                mail = copy.read_bytes().replace(b"\n", b"\r\n")
+                mail = _on_the_wire(copy)
                 reading = self.officers[person.address].read(mail, list_certificate)
                 good &= _tell(reading, lists_key, author)
         return good
+
+    def login_link(self) -> str:
+        """The link of the login mail that Ana's own gpg opens."""
+        ana = PEOPLE[0]
+        step(f"{ana.name} asks for a way into the web archive")
+        mail = self.officers[ana.address].write(
+            to=[GATEWAY], certificates=[self.environet("key", "export", GATEWAY).encode()],
+            subject="login", text="login\n",
+        )  # fmt: skip
+        before = set(self._copies(ana))
+        self.hand_in(mail, GATEWAY)
+        show("A signed mail", f"to {GATEWAY}, with one word in it: login")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            for copy in set(self._copies(ana)) - before:
+                text = self.officers[ana.address].read(_on_the_wire(copy)).text
+                if found := re.search(rf"{re.escape(self.archive)}/login/\S+", text):
+                    show("An encrypted answer", "opened by her gpg, with a link in it")
+                    return found[0]
+            time.sleep(0.1)
+        raise SystemExit("The login mail did not come.")
+
+    def _entries(self) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = json.loads(self.environet("ledger", "list", "--json"))
+        return entries
+
+    def _copies(self, person: Person) -> list[Path]:
+        """What came into a mailbox since the demonstration's past."""
+        found = (self.mailboxes / person.address / "new").glob("*")
+        return sorted(set(found) - self._copies_before)
 
     def close(self) -> None:
         if self._server is not None:
@@ -196,9 +274,27 @@ class Demo:
         shutil.rmtree(self.place, ignore_errors=True)
 
 
+def _free_port(wished: int) -> int:
+    """The port that is wished for, or any that is free on this machine."""
+    for port in (wished, 0):
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(tried.getsockname()[1])
+    raise SystemExit("No port is free for the web archive.")
+
+
+def _on_the_wire(copy: Path) -> bytes:
+    return copy.read_bytes().replace(b"\n", b"\r\n")
+
+
 def _officer(person: Person, home: Path) -> Officer:
     if person.key != "sequoia":
-        return Officer.create("gpg", person.name, person.address, home, person.key)
+        made = datetime.now(UTC) - demo_past.BEGAN
+        return Officer.create("gpg", person.name, person.address, home, person.key, created=made)
     request = KeyRequest(f"{person.name} <{person.address}>")
     program = GpgWithSequoiaKey(home, request)
     return Officer(person.name, person.address, program, own_home=False)
@@ -236,6 +332,7 @@ def main() -> None:
     try:
         demo.found()
         demo.enrol()
+        demo.live_the_past()
         demo.serve()
         step(f"Ana Lind writes to {LIST}")
         demo.send(
@@ -247,9 +344,12 @@ def main() -> None:
         demo.wait_until_delivered()
         demo.show_way()
         good = demo.read_all()
+        link = demo.login_link()
+        if once:
+            good &= _look(demo.archive, link)
         step("All copies decrypted and verified." if good else "SOMETHING IS WRONG, see above.")
         if not once:
-            _go_on(demo)
+            _go_on(demo, link)
     except KeyboardInterrupt:
         print("\nStopping.")
     finally:
@@ -257,8 +357,22 @@ def main() -> None:
     sys.exit(0 if good else 1)
 
 
-def _go_on(demo: Demo) -> None:
+def _look(archive: str, link: str) -> bool:
+    """Log in to the archive, and search it. True where something is found."""
+    visit = Visit(archive)
+    visit.log_in(link)
+    front = visit.page("/")
+    show("The front page", f"{len(front)} bytes, shown after the link's button was pressed")
+    found = visit.search("ivory")
+    show("A search for ivory", f"{len(found)} postings: {', '.join(found[:5])} …")
+    return "Ana Lind" in front and len(found) > 1
+
+
+def _go_on(demo: Demo, link: str) -> None:
     step("The gateway goes on running until Ctrl-C")
+    show("THE WEB ARCHIVE", demo.archive)
+    show("Ana's login link", link)
+    show("", "open it in Firefox or Chromium on this machine within ten minutes; it is good once")
     show("Send more", "type a line here; Ana posts it and everybody's copy is shown")
     show("From a mail program", f"SMTP 127.0.0.1, port {demo.port}, no TLS needed, to {LIST}")
     show("Officers' GnuPG homes", f"{demo.place}/ana.lind and so on")

@@ -46,9 +46,14 @@ if [ "$goal" = test ]; then
     command -v sq >/dev/null 2>&1 || wanted="$wanted sq"
     command -v rnp >/dev/null 2>&1 || wanted="$wanted rnp"
     [ -x /usr/sbin/smtp-sink ] || wanted="$wanted postfix"
+    # For tests in a browser; Playwright's own download is not used.
+    command -v chromium >/dev/null 2>&1 || wanted="$wanted chromium fonts-dejavu-core"
+    command -v npm >/dev/null 2>&1 || wanted="$wanted npm"
+    # The server's programs alone matter: tests start a server of their own.
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$wanted postgresql"
     # shellcheck disable=SC2086  # a list of words
-    if [ -n "$wanted" ] && ! apt_install "other programs to test with" $wanted; then
-        say "Tests with other programs will be skipped. As root: apt-get install$wanted"
+    if [ -n "$wanted" ] && ! apt_install "programs to test with" $wanted; then
+        say "Tests with these programs will be skipped. As root: apt-get install$wanted"
     fi
 fi
 
@@ -60,4 +65,12 @@ if [ ! -e "$stamp" ] || [ setup.cfg -nt "$stamp" ]; then
     say "Installing Python packages into .venv"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".$extra"
     touch "$stamp"
+fi
+if [ "$goal" = test ] && [ ! -e .venv/axe/node_modules/axe-core/axe.min.js ]; then
+    say "Installing axe-core with npm, for the tests of accessibility"
+    if ! command -v npm >/dev/null 2>&1 ||
+        ! npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts \
+            --prefix .venv/axe axe-core@4 >/dev/null; then
+        say "Tests of accessibility will be skipped: axe-core is not there (npm install axe-core)"
+    fi
 fi

@@ -18,12 +18,15 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parent.parent
 CATALOGUES = ROOT / "templates" / "locale"
-KEYWORDS: dict[str, None] = {
+KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "N_": None,
     "say": None,
     "UsageError": None,
+    "QueryFault": None,
+    "fault": None,
     "_": None,
     "gettext": None,
+    "ngettext": (1, 2),
 }
 ROOMS = ("store", "notices", "administration", "posting", "archive", "library", "command", "upkeep",
          "web")  # fmt: skip
@@ -32,26 +35,39 @@ _TEMPLATES = [(f"**.{end}", "jinja2.ext.babel_extract") for end in ("txt", "html
 _CODE = [("**.py", "python")]
 
 
-def texts() -> Iterator[tuple[str, str]]:
-    """(msgid, where it stands) of every text to be translated."""
+def texts() -> Iterator[tuple[str | tuple[str, str], str]]:
+    """(msgid, where it stands) of every text to be translated; a pair for one and for several."""
     options = {
         pattern: {"trimmed": "true", "newstyle_gettext": "true", "silent": "false"}
         for pattern, _ in _TEMPLATES
     }
     rooms = [(ROOT / "gateway" / room, _CODE, KEYWORDS) for room in ROOMS]
     # What is wrong with a handoff is the operator's to know.
-    delivery = (ROOT / "gateway" / "delivery", _CODE, {"N_": None})
+    wanted: dict[str, tuple[int, ...] | None] = {"N_": None}
+    delivery = (ROOT / "gateway" / "delivery", _CODE, wanted)
     templates = [(ROOT / "templates" / name, _TEMPLATES, KEYWORDS) for name in ("mail", "web")]
     for folder, method, keywords in (*rooms, delivery, *templates):
         found = extract_from_dir(folder, method, options, keywords=keywords)
         for name, _, message, _, _ in found:
-            if isinstance(message, str) and message.strip():
+            if isinstance(message, tuple):
+                yield (message[0], message[1]), f"{folder.relative_to(ROOT)}/{name}"
+            elif message.strip():
                 yield message, f"{folder.relative_to(ROOT)}/{name}"
+
+
+def _first(message: str | tuple[str, str]) -> str:
+    return message if isinstance(message, str) else message[0]
+
+
+def is_told(string: str | tuple[str, ...] | list[str] | None) -> bool:
+    """Whether a translation is there, in each of its forms."""
+    forms = [string] if isinstance(string, str) else string
+    return bool(forms) and all(forms or ())
 
 
 def template() -> Catalog:
     made = Catalog(project="ENVIRONET", charset="utf-8", fuzzy=False)
-    for message, where in sorted(texts()):
+    for message, where in sorted(texts(), key=lambda found: (_first(found[0]), found[1])):
         made.add(message, locations=[(where, 0)])
     return made
 
@@ -84,7 +100,7 @@ def main() -> None:
         # A guess from a text that is alike would be sent to officers as if it were right.
         catalogue.update(wanted, no_fuzzy_matching=True)
         write(code, catalogue)
-        missing = sum(1 for one in catalogue if one.id and not one.string)
+        missing = sum(1 for one in catalogue if one.id and not is_told(one.string))
         print(f"{code}: {len(catalogue)} texts, {missing} to be translated")
 
 

@@ -10,7 +10,9 @@ from contrib import make_catalogues
 from gateway.notices.language import language, languages
 
 _PLACE = re.compile(r"%\((\w+)\)s")
-TEXTS = sorted({message for message, _ in make_catalogues.texts()})
+MESSAGES = {message for message, _ in make_catalogues.texts()}
+TEXTS = sorted(one for one in MESSAGES if isinstance(one, str))
+PLURALS = sorted(one for one in MESSAGES if not isinstance(one, str))
 TRANSLATED = [code for code in languages() if code != "en"]
 
 
@@ -27,10 +29,14 @@ def test_texts_are_found_in_code_and_templates() -> None:
 @pytest.mark.parametrize("code", TRANSLATED)
 def test_nothing_is_missing_untranslated_or_left_over(code: str) -> None:
     catalogue = make_catalogues.read(code)
-    translated = {one.id: one.string for one in catalogue if one.id}
-    assert sorted(set(TEXTS) - set(translated)) == [], "run python -m contrib.make_catalogues"
-    assert sorted(set(translated) - set(TEXTS)) == [], "run python -m contrib.make_catalogues"
-    assert [text for text, told in translated.items() if not told] == []
+    translated = {
+        one.id if isinstance(one.id, str) else (one.id[0], one.id[1]): one.string
+        for one in catalogue
+        if one.id
+    }
+    assert MESSAGES - set(translated) == set(), "run python -m contrib.make_catalogues"
+    assert set(translated) - MESSAGES == set(), "run python -m contrib.make_catalogues"
+    assert [text for text, told in translated.items() if not make_catalogues.is_told(told)] == []
     assert [one.id for one in catalogue if one.fuzzy] == []
 
 
@@ -44,6 +50,20 @@ def test_a_translation_has_the_same_places_to_fill_in(code: str) -> None:
         or "%" in _PLACE.sub("", translations.gettext(text))
     }
     assert wrong == {}
+
+
+@pytest.mark.parametrize("code", TRANSLATED)
+@pytest.mark.parametrize("count", [1, 2, 5, 1_000_000])
+def test_a_number_of_things_has_the_same_places_to_fill_in(code: str, count: int) -> None:
+    """But for the number itself, which "one" may stand for."""
+    translations = language(code).translations
+    assert PLURALS
+    for one, several in PLURALS:
+        told = translations.ngettext(one, several, count)
+        allowed = set(_PLACE.findall(one)) | set(_PLACE.findall(several))
+        assert set(_PLACE.findall(told)) <= allowed, told
+        assert count == 1 or set(_PLACE.findall(several)) == set(_PLACE.findall(told)), told
+        assert "%" not in _PLACE.sub("", told), told
 
 
 @pytest.mark.parametrize("code", TRANSLATED)

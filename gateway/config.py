@@ -155,6 +155,9 @@ class WebSection(Section):
     proxies: str = Field(
         "127.0.0.1", description="addresses of proxies whose X-Forwarded-For is believed"
     )
+    processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="processes that 'serve' has for the web archive"
+    )
     session_hours: Count = Field(12, description="hours after which a login ends")
     login_minutes: Count = Field(10, description="minutes for which a login link is good")
     logins_per_address: Count = Field(

@@ -30,11 +30,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import unquote
+from urllib.request import urlopen
 
 from aiosmtpd.smtp import SMTP, Envelope
+from click.testing import CliRunner
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from gateway.cli import main
 from gateway.delivery.maildir import folder_name
 from gateway.store import outbox
 from gateway.store.database import Database, UtcDateTime
@@ -119,6 +122,7 @@ class RunningGateway:
 
     settings: "section.name" -> value, for every command, the server and its workers.
     sink: hand copies to an SMTP server in this process, and not into Maildirs.
+    quick: run commands in this process, for tests that look at what comes of them alone.
     """
 
     def __init__(
@@ -128,7 +132,9 @@ class RunningGateway:
         settings: Mapping[str, object] | None = None,
         *,
         sink: bool = False,
+        quick: bool = False,
     ) -> None:
+        self.quick = quick
         self.place = place
         self.domain = domain
         self.state = place / "state"
@@ -140,7 +146,8 @@ class RunningGateway:
         self.port = self.web_port = 0
         handoff = f"smtp://127.0.0.1:{self.sink.port}" if self.sink else f"maildir:{self.mailboxes}"
         self._settings = {
-            "smtp.listen": "127.0.0.1:0", "web.listen": "", "handoff.to": handoff,
+            "smtp.listen": "127.0.0.1:0", "web.listen": "", "web.processes": 1,
+            "handoff.to": handoff,
             # Nothing falls due behind a test's back: `environet upkeep` does it when it is asked.
             "delivery.first_retry_seconds": 1, "upkeep.every_seconds": 86400, **(settings or {}),
         }  # fmt: skip
@@ -215,8 +222,15 @@ class RunningGateway:
                 self.web_port = int(line.rpartition(":")[2])
             ready = ready or line.strip() == "ready"
             if ready and (self.web_port or not self._settings["web.listen"]):
+                self._wait_for_web()
                 return
         raise AssertionError(f"the server did not start:\n{self.log.read_text()}")
+
+    def _wait_for_web(self) -> None:
+        """Until a process of the web archive takes what comes to its socket."""
+        if self.web_port:
+            with urlopen(f"http://127.0.0.1:{self.web_port}/robots.txt", timeout=60) as answer:
+                answer.read()
 
     def send(self, mail: bytes, sender: str, recipients: Sequence[str]) -> tuple[int, str]:
         """Hand a mail in by SMTP: (code, text) of the reply that decided, the first refusal or
@@ -300,12 +314,26 @@ class RunningGateway:
 
     def environet(self, *words: str) -> str:
         """What a command prints. Raises CommandFailed."""
+        if self.quick:
+            return self._in_process(*words)
         done = subprocess.run(
             [*self._command, *words], capture_output=True, text=True, check=False,
             env=self._environment, timeout=120,
         )  # fmt: skip
         if done.returncode != 0:
             raise CommandFailed(done.returncode, done.stdout + done.stderr)
+        return done.stdout
+
+    def _in_process(self, *words: str) -> str:
+        umask = os.umask(0o077)  # as the command sets it
+        try:
+            done = CliRunner().invoke(
+                main, ["--state", str(self.state), *words], env=self._environment
+            )
+        finally:
+            os.umask(umask)
+        if done.exit_code != 0:
+            raise CommandFailed(done.exit_code, done.output)
         return done.stdout
 
     def certificate(self, address: str) -> bytes:

@@ -21,7 +21,6 @@ from gateway.cli.common import (
     show_rows,
     show_table,
 )
-from gateway.delivery.writing import signed_original
 from gateway.errors import UsageError
 from gateway.message import entity, submission
 from gateway.posting import evidence, moderation
@@ -255,8 +254,8 @@ def _read(session: Session, app: App, posting: Posting) -> dict[str, object]:
             f"{posting.label} was withdrawn on {posting.withdrawn_at:%Y-%m-%d}; "
             "nothing of it is left"
         )
-    kept = evidence.unseal(app.vault, posting)
-    payload = entity.read(submission.content(kept.source, evidence.KEPT_LIMIT).payload)
+    kept, opened = evidence.opened(app.vault, posting)
+    payload = entity.read(opened.payload)
     store_ledger.enter(session, app.clock(), "read", posting=posting.label, by=OPERATOR.ledger)
     return {
         "subject": kept.fields.subject,
@@ -267,8 +266,8 @@ def _read(session: Session, app: App, posting: Posting) -> dict[str, object]:
 
 
 def _original(app: App, posting: Posting) -> tuple[str, bytes]:
-    kept = evidence.unseal(app.vault, posting)
-    return signed_original(posting, kept, submission.content(kept.source, evidence.KEPT_LIMIT))
+    kept, opened = evidence.opened(app.vault, posting)
+    return evidence.signed_original(posting, kept, opened)
 
 
 def _show_posting(described: dict[str, object], as_json: bool) -> None:

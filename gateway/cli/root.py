@@ -15,6 +15,7 @@ from gateway import config as settings
 from gateway import upgrading
 from gateway.app import utc_now
 from gateway.cli.applications import applications
+from gateway.cli.archive import archive
 from gateway.cli.common import (
     EXIT_FAULTS,
     EXIT_TEMPORARY,
@@ -28,6 +29,7 @@ from gateway.cli.common import (
     state_of,
 )
 from gateway.cli.keys import board
+from gateway.cli.library import library
 from gateway.cli.lists import lists
 from gateway.cli.members import members
 from gateway.cli.operating import holds, ledger, postings, queue
@@ -67,6 +69,8 @@ main.add_command(ledger)
 main.add_command(postings)
 main.add_command(keys)
 main.add_command(requests)
+main.add_command(library)
+main.add_command(archive)
 
 
 @main.command()
@@ -145,7 +149,7 @@ def serve(ctx: click.Context) -> None:
 @example("environet --state /var/lib/environet upkeep")
 def upkeep(ctx: click.Context, as_json: bool) -> None:
     """Do now what is due: digests, reminders, warnings. 'serve' does it every minute."""
-    from gateway.upkeep.rounds import SOON, TASKS, run_due
+    from gateway.upkeep.rounds import ALL, run_due
 
     with opened_with_vault(ctx) as app:
         done = run_due(app)
@@ -153,16 +157,16 @@ def upkeep(ctx: click.Context, as_json: bool) -> None:
         show_json(done)
     else:
         click.echo("\n".join(f"{name}: {count}" for name, count in done.items()))
-    if len(done) < len(SOON) + len(TASKS):
+    if len(done) < len(ALL):
         ctx.exit(EXIT_TEMPORARY)
 
 
 @main.command()
-@click.option("--fed", is_flag=True, hidden=True, help="End when standard input does.")
+@click.option("--socket", type=int, hidden=True, help="A descriptor; ends with standard input.")
 @click.pass_context
 @example("environet --state /var/lib/environet web")
-def web(ctx: click.Context, fed: bool) -> None:
-    """Serve the web archive alone, until SIGTERM or Ctrl-C. 'serve' has one running beside it,
+def web(ctx: click.Context, socket: int | None) -> None:
+    """Serve the web archive alone, until SIGTERM or Ctrl-C. 'serve' has it running beside it,
     unless web.listen is empty.
 
     Prints a line "listening: web HOST:PORT".
@@ -171,9 +175,9 @@ def web(ctx: click.Context, fed: bool) -> None:
 
     with opened(ctx, web=True) as app:
         _start_log(app.config.log.level)
-        if fed:
+        if socket is not None:
             serving.end_with(sys.stdin.fileno())
-        serving.serve(app, lambda text: click.echo(text))
+        serving.serve(app, lambda text: click.echo(text), socket)
 
 
 @main.command(hidden=True)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from babel import Locale
 
 from gateway.notices.language import N_, Language
+from gateway.store.library import Category
 from gateway.store.mailing_list import Moderation
 from gateway.store.member import DeliveryMode, Kind, Role, State
 
@@ -35,6 +36,13 @@ WORDS: Mapping[StrEnum, str] = {
     Moderation.NEW: N_("new members' first postings are held"),
     Moderation.ALL: N_("all postings are held"),
     Moderation.ANNOUNCEMENT: N_("only moderators write"),
+    Category.TRAINING: N_("training"),
+    Category.GUIDE: N_("identification guide"),
+    Category.MANUAL: N_("manual"),
+    Category.ALERT: N_("alert"),
+    Category.PRACTICE: N_("best practice"),
+    Category.BACKGROUND: N_("background"),
+    Category.LEGAL: N_("legal text"),
 }
 """Value -> msgid."""
 

@@ -17,6 +17,7 @@ from gateway.errors import GatewayError, Unavailable
 from gateway.notices.language import language
 from gateway.notices.links import mailto
 from gateway.notices.notice import queue, rendered
+from gateway.posting import presenting
 from gateway.store import collected, ledger
 from gateway.store.mailing_list import MailingList
 from gateway.store.member import DeliveryMode, Member, State
@@ -193,7 +194,7 @@ def _shown(app: App, thread: Sequence[_Item]) -> list[dict[str, Any]]:
     return [
         {
             "posting": one.extract,
-            "archive": f"{app.config.archive_url}/{one.extract.label.replace('-', '/')}",
+            "archive": f"{app.config.archive_url}{presenting.path(one.extract.label)}",
             "answer": mailto(
                 one.address,
                 f"Re: [{one.title}] {one.extract.subject}",

@@ -122,7 +122,7 @@ def _text_of(session: Session, app: App, posting: Posting) -> tuple[str, bool, t
     if (size or 0) > _MOST_SEALED:
         return "", True, ()
     try:
-        opened = submission.content(evidence.unseal(app.vault, posting).source, evidence.KEPT_LIMIT)
+        _, opened = evidence.opened(app.vault, posting)
         payload = entity.read(opened.payload)
         text, cut = _first_text(payload)
         names = [plain(one)[:100] for one in submission.attachment_names(payload)]

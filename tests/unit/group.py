@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from gateway.message.envelope import Envelope
 from gateway.posting.opening import inflation_limit
 from gateway.store import mailing_list, member
 from gateway.store.ledger import LedgerEntry
+from gateway.store.member import TickOff
 from gateway.store.posting import Posting
 from tests.gateway import DOMAIN, RunningGateway, short_place
 from tests.officers import Officer, Reading
@@ -68,14 +70,19 @@ class Hand:
 
 
 class Group:
-    """Members by their first names, each with a key. roles: name -> "expert:B" and the like."""
+    """Members by their first names, each with a key. roles: name -> "expert:B" and the like.
+    settings: as of RunningGateway; the App has them where the environment says so too."""
 
-    def __init__(self, roles: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, roles: Mapping[str, Sequence[str]], settings: Mapping[str, object] | None = None
+    ) -> None:
         self.later = timedelta()
         self.told: list[Got] = []
         self._keys: dict[str, bytes] = {}
         with ExitStack() as ends:
-            self.gateway = ends.enter_context(RunningGateway(short_place("group")))
+            self.gateway = ends.enter_context(
+                RunningGateway(short_place("group"), settings=settings, quick=True)
+            )
             self.officers = {
                 name: ends.enter_context(
                     Officer.create("sequoia", f"{name.title()} Berg", f"{name}@customs.example")
@@ -166,6 +173,29 @@ class Group:
             found = mailing_list.get(session, local_part)
             for key, value in values.items():
                 setattr(found, key, value)
+
+    def add_coral(self, *invited: str) -> None:
+        """A list by invitation: Coral, OPC."""
+        addresses = [self.officers[one].address for one in invited]
+        self.gateway.environet(
+            "list", "add", "op-coral", "--letter", "OPC", "--title", "Coral",
+            *(word for one in addresses for word in ("--invite", one)),
+        )  # fmt: skip
+
+    def tick_off(self, name: str, *lists: str) -> None:
+        with self.app.database.transaction() as session:
+            found = member.get(session, self.officers[name].address)
+            for one in lists:
+                found.ticked_off.append(TickOff(list_id=mailing_list.get(session, one).id))
+
+    def hand_in(self, who: str, form: str, files: Sequence[tuple[str, str, bytes]]) -> str:
+        """Have a document taken; its label."""
+        mail = self.write(who, "library", text=form, subject="x", attachments=files)
+        assert self.submit(mail, "library") == ["250 2.0.0"]
+        (answer,) = [one for one in self.deliver() if one.reading.outer["In-Reply-To"]]
+        found = re.search(r"L-\d+(?:/\d+)?", answer.subject)
+        assert found, answer.text
+        return found[0]
 
     def _opened(self, copy: Copy) -> Got:
         mail = b"".join(copy.parts)

@@ -127,11 +127,13 @@ def author(state: Path, place: Path) -> Iterator[Officer]:
         yield officer
 
 
-def post(state: Path, author: Officer, local_part: str, text: str = "84 raw tusks.\n") -> None:
+def post(
+    state: Path, author: Officer, local_part: str, text: str = "84 raw tusks.\n", **how: Any
+) -> None:
     """A mail of the author's, taken as the server would take it."""
     to = f"{local_part}@{DOMAIN}"
     key = good(state, "key", "export", to).stdout
-    mail = author.write(to=[to], certificates=[key], subject="Ivory at Mombasa", text=text)
+    mail = author.write(to=[to], certificates=[key], subject="Ivory at Mombasa", text=text, **how)
     app = open_app(state)
     try:
         envelope = Envelope(author.address, (to,), mail, "192.0.2.1", utc_now())
@@ -264,10 +266,14 @@ def test_a_database_that_does_not_serve_is_for_a_second_try(own: Path) -> None:
 
 def test_one_gateway_is_served_once(state: Path) -> None:
     command = [sys.executable, "-m", "gateway", "--state", str(state), "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+    environment = {**os.environ, "ENVIRONET_WEB_LISTEN": "127.0.0.1:0"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+    ) as server:
         try:
             assert server.stdout is not None
             assert server.stdout.readline().startswith(b"listening: smtp 127.0.0.1:")
+            assert server.stdout.readline().startswith(b"listening: web 127.0.0.1:")
             assert server.stdout.readline() == b"ready\n"
             second = run(state, "serve")
             assert second.status == 1
@@ -807,11 +813,26 @@ def application(state: Path) -> str:
     return good(state, *words).output.rpartition(" ")[2].strip(".\n")
 
 
+@pytest.fixture(scope="module")
+def document(state: Path, author: Officer) -> str:
+    """A document waits for a librarian."""
+    form = "title: Tusks\ncategory: manual\nlanguage: en\n"
+    post(state, author, "library", form, attachments=[("tusks.txt", "text/plain", b"Tusks.\r\n")])
+    return str(good(state, "library", "list", "--json").json()[0]["document"])
+
+
 @pytest.mark.parametrize("name", WITH_JSON)
-def test_json_is_json(name: str, state: Path, author: Officer, application: str) -> None:
+def test_json_is_json(
+    name: str, state: Path, author: Officer, application: str, document: str, tmp_path: Path
+) -> None:
     label = hold_one(state, author)
     post(state, author, "waste-experts")
+    old = tmp_path / "old.mbox"
+    old.write_text("From x Mon Mar  2 09:00:00 2026\nSubject: Old\n\nText.\n")
     arguments = {
+        "library show": [document],
+        "archive import": [str(old), "--list", "wildlife"],
+        "archive export": [str(tmp_path / "new.mbox")],
         "application show": [application],
         "member show": [author.address],
         "hold show": [label],

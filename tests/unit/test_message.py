@@ -151,6 +151,8 @@ def test_ancestors_are_the_first_and_the_nearest() -> None:
         ("TLP:REDD", Marking.RED, True),
         ("TLP;RED", Marking.RED, True),
         ("TLP:AMBRE", Marking.RED, True),
+        ("TLP：RED", Marking.RED, True),
+        ("TLP：AMBRE", Marking.RED, True),
         ("TLP:AMBER+STRICTLY", Marking.RED, True),
         ("xTLP:RED, the TLP committee", Marking.AMBER, False),
     ],

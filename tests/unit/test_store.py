@@ -203,6 +203,9 @@ def test_the_vault_opens_what_it_sealed_where_it_sealed_it() -> None:
         vault.open("posting/2/submission", sealed)
     with pytest.raises(Malformed):
         vault.open("posting/1/submission", sealed[:-1] + bytes([sealed[-1] ^ 1]))
+    for damaged in (b"", sealed[:10], b"\0" + sealed, bytes(4) + sealed[4:], b"w" + sealed[1:]):
+        with pytest.raises(Malformed):
+            vault.open("posting/1/submission", damaged)
     with pytest.raises(Unavailable):
         Vault({2: new_key()}).open("posting/1/submission", sealed)
 

@@ -4,8 +4,8 @@ application of a real App that is opened for the web, logins by the mail that a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import httpx2 as httpx
@@ -52,6 +52,23 @@ class Visitor:
         answer = self.post(self.ask(who))
         assert answer.status_code == 303, answer.text
         return self
+
+
+Browsers = Callable[[str], Visitor]
+
+
+@contextmanager
+def browsers(group: Group) -> Iterator[Browsers]:
+    """Each member's browser by their name, logged in once."""
+    there: dict[str, Visitor] = {}
+    with ExitStack() as ends:
+
+        def of(who: str) -> Visitor:
+            if who not in there:
+                there[who] = ends.enter_context(browser(group)).log_in(who)
+            return there[who]
+
+        yield of
 
 
 @contextmanager

@@ -44,6 +44,10 @@ _TYPE = '#!/bin/sh\ncd {place} && case $(cat where) in above) cat typed "$1";; *
 _SEND = "#!/bin/sh\ncat > {place}/sent.new && mv {place}/sent.new {place}/sent\n"
 
 
+# It asks again where the text was written as the clock went on to the next second.
+_SENDING = ((b"Security:", b"y"), (b"Update encoding", b"y"))
+
+
 class Mutt:
     """NeoMutt or Mutt with an officer's key; `place` is removed by whoever made it."""
 
@@ -72,7 +76,7 @@ class Mutt:
     def write(self, to: str, subject: str, text: str) -> bytes:
         """A new mail, signed and encrypted, with CRLF line ends."""
         self._prepare(text, "above")
-        keys = ((b"To: ", b"\r"), (b"Security:", b"y"))
+        keys = ((b"To: ", b"\r"), *_SENDING)
         return self._run(["-s", subject, "--", to], keys)
 
     def answer(self, mail: bytes, text: str, where: str = "above") -> bytes:
@@ -83,7 +87,7 @@ class Mutt:
         for folder in ("cur", "new", "tmp"):
             (box / folder).mkdir(parents=True)
         (box / "new" / "1.mail").write_bytes(mail.replace(b"\r\n", b"\n"))
-        keys = ((b"Msgs:1", b"r"), (b"Security:", b"y"), (b"Mail sent", b"x"))
+        keys = ((b"Msgs:1", b"r"), *_SENDING, (b"Mail sent", b"x"))
         return self._run(["-f", str(box)], keys)
 
     def _prepare(self, text: str, where: str) -> None:

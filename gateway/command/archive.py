@@ -7,6 +7,7 @@ from sqlalchemy.orm import load_only
 
 from gateway.command import library
 from gateway.command.context import Answer, Call, Command, Context
+from gateway.command.describing import withdrawn
 from gateway.errors import UsageError
 from gateway.notices.language import N_
 from gateway.posting import subjects, visibility, withdrawal
@@ -42,7 +43,7 @@ def _get(context: Context, call: Call) -> Answer:
         return library.get(context, document)
     found = visibility.get(context.session, context.member, typed_label(call, "get B-1234"))
     if found.withdrawn_at is not None:
-        return Answer(_withdrawn(context, found))
+        return Answer(withdrawn(context, found))
     ledger.enter(context.session, context.now, "read", posting=found.label, by=context.actor.ledger)
     said = context.say(
         "%(label)s of %(author)s, of %(date)s, is enclosed.",
@@ -102,18 +103,6 @@ def _line(context: Context, posting: Posting) -> str:
         f"  {posting.label}  {moment}\n"
         f"      {posting.author.described}\n"
         f"      {subject(context, posting)}"
-    )
-
-
-def _withdrawn(context: Context, posting: Posting) -> str:
-    if posting.withdrawn_at is None:
-        raise AssertionError("called withdrawn what is not")
-    return context.say(
-        "%(label)s of %(author)s, of %(date)s, was withdrawn on %(day)s; nothing of it is left.",
-        label=posting.label,
-        author=posting.author.described,
-        date=context.language.date(posting.received_at),
-        day=context.language.date(posting.withdrawn_at),
     )
 
 

@@ -8,8 +8,10 @@ from gateway.notices.words import country, language_name, word
 from gateway.notices.zones import zone_of
 from gateway.store import certificate as certificates
 from gateway.store import mailing_list
+from gateway.store.library import Version
 from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member, Role, State
+from gateway.store.posting import Posting
 
 
 def described(context: Context, one: Member) -> list[tuple[str, str]]:
@@ -86,3 +88,16 @@ def _certificate(context: Context, one: Member) -> list[tuple[str, str]]:
             expiry = context.say("expired on %(date)s", date=expiry)
     fingerprint = in_fours(held.fingerprint)
     return [(context.say("Certificate"), fingerprint), (context.say("Expires"), expiry)]
+
+
+def withdrawn(context: Context, one: Posting | Version) -> str:
+    """What is left to say of a posting or a document that was withdrawn."""
+    if one.withdrawn_at is None:
+        raise AssertionError("called withdrawn what is not")
+    return context.say(
+        "%(label)s of %(author)s, of %(date)s, was withdrawn on %(day)s; nothing of it is left.",
+        label=one.label,
+        author=one.author.described,
+        date=context.language.date(one.received_at),
+        day=context.language.date(one.withdrawn_at),
+    )

@@ -6,6 +6,7 @@ import re
 
 from gateway.app import App
 from gateway.command.context import Answer, Call, Command, Context, no_room
+from gateway.command.describing import withdrawn
 from gateway.errors import UsageError
 from gateway.library import access, contents, deciding, documents, sealing
 from gateway.library.documents import Chosen
@@ -39,7 +40,7 @@ def get(context: Context, label: str) -> Answer:
     """Send a document that the member may read: its files, with the evidence."""
     found = access.get(context.session, context.member, label)
     if found.withdrawn_at is not None:
-        return Answer(_withdrawn(context, found))
+        return Answer(withdrawn(context, found))
     session, app = context.session, context.app
     if found.size > context.room:
         raise no_room()
@@ -185,18 +186,6 @@ def _line(context: Context, version: Version, sheet: Sheet) -> str:
         f"  {version.label}  {context.language.date(version.received_at)}\n"
         f"      {sheet.title}\n"
         f"      {'; '.join(one for one in facts if one)}"
-    )
-
-
-def _withdrawn(context: Context, version: Version) -> str:
-    if version.withdrawn_at is None:
-        raise AssertionError("called withdrawn what is not")
-    return context.say(
-        "%(label)s of %(author)s, of %(date)s, was withdrawn on %(day)s; nothing of it is left.",
-        label=version.label,
-        author=version.author.described,
-        date=context.language.date(version.received_at),
-        day=context.language.date(version.withdrawn_at),
     )
 
 

@@ -14,7 +14,8 @@ from gateway.store import hold as holds
 from gateway.store import posting as postings
 from gateway.store.hold import Decision, Hold
 from gateway.store.posting import Posting
-from gateway.web.visit import MOST_DIGITS, NotThere, Visit, for_members
+from gateway.web.numbers import number_in
+from gateway.web.visit import NotThere, Visit, for_members
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,12 @@ def held(visit: Visit) -> Response:
 def hold(visit: Visit) -> Response:
     """A held posting, and links that prepare the mails with which it is decided."""
     _check_moderator(visit)
-    number = visit.request.path_params["number"]
-    found = None
-    if number.isascii() and number.isdecimal() and len(number) <= MOST_DIGITS:
-        found = visit.session.get(Hold, int(number))
+    typed = visit.request.path_params["number"]
+    number = number_in(typed)
+    found = None if number is None else visit.session.get(Hold, number)
     if (
         found is None
-        or found.label != f"H-{number}"
+        or found.label != f"H-{typed}"
         or not moderators.moderates(visit.session, visit.member, found.mailing_list)
     ):
         raise NotThere

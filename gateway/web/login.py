@@ -21,14 +21,13 @@ from gateway.store.web_session import LoginRequest, WebSession, end
 from gateway.web import sessions
 from gateway.web.faults import plain_page
 from gateway.web.forms import Form
+from gateway.web.numbers import number_in
 
 BROWSER_COOKIE = "__Host-login"
 _BROWSER_BYTES = 24
 _BROWSER = re.compile(r"[A-Za-z0-9_-]{32}")
 _LONGEST_ADDRESS = 254
 _LONGEST_BACK = 1000
-_MOST_DIGITS = 9
-"""Of a session's number, which both databases keep in 32 bits."""
 
 
 def ask_form(request: Request) -> Response:
@@ -147,9 +146,10 @@ def _end_one(session: Session, app: App, login: WebSession, number: int) -> None
 
 def _number(text: str) -> int:
     """A session's number. Raises HTTPException where it is none."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS):
+    number = number_in(text)
+    if number is None:
         raise HTTPException(400)
-    return int(text)
+    return number
 
 
 def _form(

@@ -27,9 +27,7 @@ from gateway.store.web_session import WebSession
 from gateway.web import rendering, sessions
 from gateway.web.faults import plain_page
 from gateway.web.login import safe_back
-
-MOST_DIGITS = 9
-"""Of a number in an address: what both databases keep has 32 bits."""
+from gateway.web.numbers import number_in
 
 
 class NotThere(Exception):
@@ -102,9 +100,10 @@ class Visit:
         typed = self.request.query_params.get(name, "")
         if not typed:
             return None
-        if not (typed.isascii() and typed.isdecimal() and len(typed) <= MOST_DIGITS):
+        number = number_in(typed)
+        if number is None:
             raise UsageError("the address is broken: '%(name)s' must be a number", name=name)
-        return int(typed)
+        return number
 
     def page(self, template: str, status: int = 200, **values: object) -> Response:
         """A page from templates/web/TEMPLATE.html."""

@@ -25,8 +25,9 @@ ACCEPTED = (250, "2.0.0 Accepted")
 UNTOUCHED = {"ticked off": "", "own copies": True, "delivery": "each", "languages": ""}
 OWN_OR_RECORD = {
     "member", "tick_off", "ledger", "ledger_head", "command_mail", "unconfirmed", "notice",
-    "outbox", "data_key",
+    "outbox", "data_key", "archive_entry",
 }  # fmt: skip
+"""archive_entry: an earlier posting may be indexed at any moment."""
 
 
 @dataclass(frozen=True, slots=True)

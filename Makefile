@@ -1,11 +1,14 @@
 # make demo   a throw-away gateway with five officers and a web archive (ONCE=1: ends by itself)
 # make test   everything: style, types, layers, tests
 # make bench  the cost of a copy, beside one gpg call a subscriber; and of a page of the archive
+# make drill  WHAT=faults|load|hosts|servers|restore|upgrade: a drill, and the table of what it showed
 PYTHON ?= python3
 export PYTHON
 BIN = .venv/bin
 
-.PHONY: demo test bench check run-setup test-setup
+WHAT ?= faults
+
+.PHONY: demo test bench drill check run-setup test-setup
 
 demo: run-setup
 	@$(BIN)/python -m contrib.demo $(if $(ONCE),--once)
@@ -23,6 +26,9 @@ check: test-setup
 
 bench: test-setup
 	$(BIN)/python -m tests.bench
+
+drill: test-setup
+	@$(BIN)/python -m tests.drills $(WHAT) $(WORDS)
 
 run-setup:
 	@contrib/setup.sh run

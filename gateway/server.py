@@ -22,7 +22,6 @@ from typing import Literal
 
 from gateway import dispatch
 from gateway.app import App
-from gateway.config import split_host_port
 from gateway.delivery.worker import Worker
 from gateway.errors import Reply, UsageError
 from gateway.intake.limits import Limits
@@ -31,6 +30,7 @@ from gateway.intake.tls import tls_context
 from gateway.message.envelope import Envelope
 from gateway.posting import directory
 from gateway.posting.opening import inflation_limit
+from gateway.settings import split_host_port
 from gateway.upkeep import rounds
 from gateway.web import listening
 

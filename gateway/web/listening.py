@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 
-from gateway.config import ConfigError, split_host_port
+from gateway.config import ConfigError
 from gateway.errors import UsageError
+from gateway.settings import split_host_port
 
 _BACKLOG = 256
 _STALLED_SECONDS = 60

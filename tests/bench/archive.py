@@ -27,10 +27,10 @@ from sqlalchemy import func, select, text
 
 from gateway.app import App, utc_now
 from gateway.archive import indexing
-from gateway.config import WebSection
 from gateway.founding import found
 from gateway.message import entity, submission
 from gateway.posting import evidence
+from gateway.settings import WebSection
 from gateway.store.mailing_list import MailingList
 from gateway.store.posting import Posting, PostingList
 from gateway.store.web_session import WebSession

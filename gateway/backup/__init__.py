@@ -1,0 +1,1 @@
+"""The state directory as one encrypted file, and back."""

@@ -1,0 +1,1 @@
+"""A gateway's database copied into another one: from SQLite to PostgreSQL."""

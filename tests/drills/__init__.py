@@ -1,0 +1,1 @@
+"""Drills: what an operator wants to have seen, each a command that prints a table."""

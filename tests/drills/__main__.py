@@ -1,7 +1,7 @@
 """`make drill WHAT=faults`: a drill on this machine, and the table of what it showed.
 
-Each is a module beside this one, with `run(words)`, which prints a table and returns whether all was
-as it must be: the exit status.
+Each is a module beside this one, with `run(words)`, which prints a table and returns whether all
+was as it must be: the exit status.
 """
 
 from __future__ import annotations

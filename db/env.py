@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from alembic import context
+from gateway.db import live
 from sqlalchemy import Connection, create_engine
 
 from gateway.store import models
@@ -44,6 +45,6 @@ with engine.connect() as connection, references_unchecked(connection):
         target_metadata=models.Base.metadata,
         render_as_batch=True,
         on_version_apply=check_references,
+        transaction_per_migration=True,
     )
-    with context.begin_transaction():
-        context.run_migrations()
+    live.patiently(connection, context.run_migrations)

@@ -11,7 +11,7 @@ from sqlalchemy import ForeignKey, and_, func, or_, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from gateway.errors import UsageError
-from gateway.store.database import Base
+from gateway.store.database import Base, locking
 from gateway.store.member import Member, State
 
 # As people type it: "A-5", "a5", "5".
@@ -115,7 +115,10 @@ def get(session: Session, label: str) -> Application:
     typed = _LABEL.fullmatch(label.strip())
     found = (
         session.get(
-            Application, int(typed[1]), with_for_update={"of": Application}, populate_existing=True
+            Application,
+            int(typed[1]),
+            with_for_update=locking(session, Application),
+            populate_existing=True,
         )
         if typed
         else None

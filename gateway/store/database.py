@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,11 +21,21 @@ from sqlalchemy import (
     MetaData,
     create_engine,
     event,
+    exists,
+    func,
     inspect,
+    select,
+    table,
     text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
@@ -32,6 +43,18 @@ from gateway.errors import Unavailable
 from gateway.resources import migrations
 
 BUSY_SECONDS = 30
+"""How long to wait for another's lock, or for a connection of the pool."""
+STATEMENT_SECONDS = 300
+GONE_SECONDS = 20
+"""After which a server, or to the server a client, that answers nothing is given up."""
+_MOST_CONNECTIONS = 64
+_QUERY_ONLY = "query_only"  # what a connection of SQLite's was last set to
+_VERSION = "alembic_version"
+_ALONE = 0x454E5649  # an advisory lock's number, which PostgreSQL gives no meaning
+_OTHERS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
 Writable = Mapping[str, frozenset[str]]
 _WRITES = {
     sqlite3.SQLITE_INSERT: "INSERT",
@@ -105,10 +128,16 @@ class Database:
             yield session
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """A session for reading: the database refuses to write in it. Raises as above."""
+    def reading(self, *, snapshot: bool = False) -> Iterator[Session]:
+        """A session for reading: the database refuses to write in it. Raises as above.
+
+        snapshot: all that is read is of one moment, as it always is on SQLite.
+        """
+        options: dict[str, object] = {"reading": True}
+        if snapshot and self.engine.dialect.name != "sqlite":
+            options |= {"isolation_level": "REPEATABLE READ"}
         with _outages(), self._sessions() as session:
-            session.connection(execution_options={"reading": True})
+            session.connection(execution_options=options)
             yield session
 
     @contextmanager
@@ -120,8 +149,9 @@ class Database:
         with _outages(), self.engine.begin() as connection:
             yield connection
 
-    def migrate(self) -> None:
-        """Bring the schema to this version's; harmless when it is there already."""
+    def migrate(self, version: str = "head") -> None:
+        """Bring the schema to this program's version, or to one before it; harmless when it is
+        there already."""
         # Alembic takes a fifth of a second to import, which no other command should pay.
         from alembic import command
         from alembic.config import Config
@@ -129,18 +159,76 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
         config.attributes["engine"] = self.engine
-        command.upgrade(config, "head")
+        command.upgrade(config, version)
 
     def schema(self) -> str | None:
         """The version of the schema that is there; None where there is none."""
         with self.reading() as session:
-            if not inspect(session.connection()).has_table("alembic_version"):
-                return None
-            found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
-            return found
+            return schema_of(session)
+
+    def is_empty(self) -> bool:
+        """Whether no table has a row; tables without any may be there, as after a founding that
+        was cut off."""
+        with self.reading() as session:
+            names = inspect(session.connection()).get_table_names()
+            asked = (table(name) for name in names if is_kept(name))
+            return not any(
+                session.scalar(select(exists(select(text("1")).select_from(one)))) for one in asked
+            )
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it lasts, nobody else on any machine is in such a block. SQLite has one machine,
+        whose files lock it. Raises as `transaction` does."""
+        if not self.is_shared:
+            yield
+            return
+        with _outages(), self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            # Whoever waits in a statement is waited for by CREATE INDEX CONCURRENTLY.
+            while not connection.scalar(select(func.pg_try_advisory_lock(_ALONE))):
+                time.sleep(1)
+            try:
+                yield
+            finally:
+                connection.invalidate()  # which unlocks it
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several machines may have it: PostgreSQL."""
+        return self.engine.dialect.name != "sqlite"
+
+    def others(self) -> int:
+        """How many connections there are beside this process's; 0 on SQLite, which has none."""
+        if not self.is_shared:
+            return 0
+        self.close()  # what is idle in the pool is this process's own
+        with self.reading() as session:
+            return session.scalar(_OTHERS) or 0
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def schema_of(session: Session) -> str | None:
+    """As `Database.schema`, in a session that also reads what is in it."""
+    if not inspect(session.connection()).has_table(_VERSION):
+        return None
+    found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def is_kept(table: str) -> bool:
+    """Whether a table has what is remembered: not Alembic's, nor those of the search index, which
+    on SQLite are never without rows."""
+    return "_index" not in table and table != _VERSION
+
+
+def locking(session: Session, of: type[Base]) -> dict[str, type[Base]] | None:
+    """with_for_update of a row that may be looked at in a session for reading too, where PostgreSQL
+    locks nothing."""
+    reading = session.connection().get_execution_options().get("reading", False)
+    return None if reading else {"of": of}
 
 
 def newest_schema() -> str:
@@ -148,11 +236,20 @@ def newest_schema() -> str:
     return max(file.name[1:5] for file in (migrations() / "versions").glob("v[0-9]*.py"))
 
 
+def works_with(schema: str) -> bool:
+    """Whether this program does with a database of that version: its own, or a later one which only
+    adds to it. A version that takes something away changes the first two digits."""
+    newest = newest_schema()
+    return schema >= newest and schema[:2] == newest[:2]
+
+
 @contextmanager
 def _outages() -> Iterator[None]:
     """Faults of the database, and not of what it was asked, as Unavailable."""
     try:
         yield
+    except PoolTimeout as error:
+        raise Unavailable("database: no connection is free") from error
     except DBAPIError as error:
         # By SQLAlchemy's kinds: a driver has subclasses of its own, for a deadlock, say.
         outage = isinstance(error, (OperationalError, InterfaceError, InternalError))
@@ -186,14 +283,24 @@ def _engine(url: str, writable: Writable | None) -> Engine:
         # A write lock from the start: upgrading a read lock later fails under WAL with SQLITE_BUSY
         # at once, whatever the time-out is.
         reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
+        if connection.info.get(_QUERY_ONLY) is not reading:
+            connection.exec_driver_sql(f"PRAGMA query_only={'ON' if reading else 'OFF'}")
+            connection.info[_QUERY_ONLY] = reading
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
 
 
 def _postgresql(url: str) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,  # a connection that was lost while it was idle is made anew
+        pool_size=5,
+        max_overflow=_MOST_CONNECTIONS - 5,
+        pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,
+        connect_args=_NEVER_FOR_EVER,
+    )
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
@@ -201,6 +308,30 @@ def _postgresql(url: str) -> Engine:
             connection.exec_driver_sql("SET TRANSACTION READ ONLY")
 
     return engine
+
+
+_NEVER_FOR_EVER = {
+    "connect_timeout": GONE_SECONDS // 2,
+    # libpq's: so that whoever is cut off learns of it, with a statement under way too.
+    "keepalives_idle": GONE_SECONDS // 2,
+    "keepalives_interval": GONE_SECONDS // 4,
+    "keepalives_count": 2,
+    "tcp_user_timeout": GONE_SECONDS * 1000,
+    # The server's: so that whoever is cut off does not keep its locks.
+    "options": " ".join(
+        f"-c {name}={seconds}{unit}"
+        for name, seconds, unit in (
+            ("lock_timeout", BUSY_SECONDS, "s"),
+            ("statement_timeout", STATEMENT_SECONDS, "s"),
+            ("idle_in_transaction_session_timeout", STATEMENT_SECONDS, "s"),
+            ("tcp_keepalives_idle", GONE_SECONDS // 2, "s"),
+            ("tcp_keepalives_interval", GONE_SECONDS // 4, "s"),
+            ("tcp_keepalives_count", 2, ""),
+            ("tcp_user_timeout", GONE_SECONDS, "s"),
+        )
+    ),
+}
+"""How long a connection waits for what does not come, on either end."""
 
 
 def _authorize(

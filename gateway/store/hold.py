@@ -10,7 +10,7 @@ from sqlalchemy import ForeignKey, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from gateway.errors import UsageError
-from gateway.store.database import Base
+from gateway.store.database import Base, locking
 from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member
 from gateway.store.posting import Placement, Posting, PostingList
@@ -80,7 +80,9 @@ def get(session: Session, label: str) -> Hold:
     UsageError."""
     typed = _LABEL.fullmatch(label.strip())
     found = (
-        session.get(Hold, int(typed[1]), with_for_update={"of": Hold}, populate_existing=True)
+        session.get(
+            Hold, int(typed[1]), with_for_update=locking(session, Hold), populate_existing=True
+        )
         if typed
         else None
     )

@@ -75,15 +75,16 @@ def verify(session: Session) -> Verdict:
     columns = (LedgerEntry.sequence, LedgerEntry.at, LedgerEntry.event, LedgerEntry.detail,
                LedgerEntry.previous, LedgerEntry.hash)  # fmt: skip
     query = select(*columns).order_by(LedgerEntry.sequence)
-    for entry in session.execute(query.execution_options(yield_per=1000)):
-        count += 1
-        if entry.sequence != count:
-            return Verdict(count, previous, f"entry {count} is missing")
-        if entry.previous != previous or entry.hash != _hash(
-            previous, entry.sequence, entry.at, entry.event, entry.detail
-        ):
-            return Verdict(count, previous, f"entry {count} was changed after it was written")
-        previous = entry.hash
+    with session.execute(query.execution_options(yield_per=1000)) as found:
+        for entry in found:
+            count += 1
+            if entry.sequence != count:
+                return Verdict(count, previous, f"entry {count} is missing")
+            if entry.previous != previous or entry.hash != _hash(
+                previous, entry.sequence, entry.at, entry.event, entry.detail
+            ):
+                return Verdict(count, previous, f"entry {count} was changed after it was written")
+            previous = entry.hash
     head = session.scalars(select(LedgerHead)).one_or_none()
     if head is None or (head.sequence, head.hash) != (count, previous):
         return Verdict(count, previous, "the newest entries are missing")
@@ -99,6 +100,12 @@ def newest(session: Session, count: int) -> list[LedgerEntry]:
     """The last entries, oldest first."""
     query = select(LedgerEntry).order_by(LedgerEntry.sequence.desc()).limit(count)
     return [*session.scalars(query)][::-1]
+
+
+def newest_of(session: Session, event: str) -> LedgerEntry | None:
+    """The last entry of an event. Reads back to it, and all where there is none."""
+    query = select(LedgerEntry).where(LedgerEntry.event == event)
+    return session.scalar(query.order_by(LedgerEntry.sequence.desc()).limit(1))
 
 
 def head(session: Session) -> LedgerHead:

@@ -3,6 +3,7 @@
 from gateway.store import (
     application,
     archive_entry,
+    bounce,
     certificate,
     command_mail,
     data_key,
@@ -22,6 +23,7 @@ __all__ = [
     "Base",
     "application",
     "archive_entry",
+    "bounce",
     "certificate",
     "command_mail",
     "data_key",

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     ColumnElement,
-    Connection,
     ForeignKey,
     Index,
     UniqueConstraint,
-    bindparam,
     case,
     exists,
     func,
     insert,
     literal,
+    null,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from gateway.errors import UsageError
 from gateway.store import audience
-from gateway.store.certificate import MemberCertificate
 from gateway.store.database import Base
 from gateway.store.mailing_list import MailingList
-from gateway.store.member import DeliveryMode, Member, State
+from gateway.store.member import DeliveryMode, Member
 from gateway.store.posting import Posting
 
 
@@ -48,6 +47,12 @@ class Delivery(StrEnum):
     DROPPED = "dropped"
 
 
+DIGEST = "digest"
+"""The template of the notice that has postings in it."""
+PROBE = "bounce-probe"
+"""The template of the one notice that may come back: it has a bounce address as copies do."""
+
+
 class Notice(Base):
     """A mail of the gateway's own to one member.
 
@@ -58,6 +63,7 @@ class Notice(Base):
     """
 
     __tablename__ = "notice"
+    __table_args__ = (Index("ix_notice_kind", "template", "id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     token: Mapped[str] = mapped_column(unique=True)
@@ -70,8 +76,21 @@ class Notice(Base):
     certificate: Mapped[bytes | None]
 
 
+# The conditions of partial indexes: a query follows one where it has these very words.
+IN_TURN = "state IN ('waiting', 'leased') AND turn IS NOT NULL"
+LATER = "state = 'waiting' AND turn IS NULL"
+
+
+def _partial(name: str, *columns: str, of: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(of), postgresql_where=text(of))
+
+
 class OutboxEntry(Base):
-    """A copy of a posting, or a notice, for one member."""
+    """A copy of a posting, or a notice, for one member.
+
+    turn: its place in the queue, the lowest first; None while it is not in it, because it waits for
+    next_at or for a digest, or is done with.
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (
@@ -79,6 +98,10 @@ class OutboxEntry(Base):
         CheckConstraint("(posting_id IS NULL) <> (notice_id IS NULL)", name="one_subject"),
         Index("ix_outbox_due", "state", "next_at", "id"),
         Index("ix_outbox_owner", "lease_owner"),
+        _partial("ix_outbox_turn", "turn", "id", of=IN_TURN),
+        _partial("ix_outbox_subject", "posting_id", "list_id", "turn", "id", of=IN_TURN),
+        _partial("ix_outbox_later", "next_at", "id", of=LATER),
+        _partial("ix_outbox_notice", "notice_id", of="notice_id IS NOT NULL"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -89,57 +112,12 @@ class OutboxEntry(Base):
     state: Mapped[Delivery]
     queued_at: Mapped[datetime]
     next_at: Mapped[datetime]
+    turn: Mapped[int | None] = mapped_column(BigInteger)
     attempts: Mapped[int] = mapped_column(default=0)
     lease_owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     reason: Mapped[str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Leased:
-    """An outbox entry as a worker needs it. attempts: failed so far."""
-
-    id: int
-    member_id: int
-    attempts: int
-    queued_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Entries of one posting on one list, or one notice, that a worker has for itself."""
-
-    posting_id: int | None
-    notice_id: int | None
-    list_id: int | None
-    entries: tuple[Leased, ...]
-
-    @property
-    def subject(self) -> str:
-        """What it is about, for a log."""
-        return f"notice {self.notice_id}" if self.posting_id is None else str(self.posting_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Whom a leased entry is for, as they are now. certificate: another value means that it was
-    replaced, revoked or changed."""
-
-    member_id: int
-    state: State
-    certificate: tuple[str | None, datetime | None, datetime | None, int | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one leased entry; `next_at` only where it goes back to waiting."""
-
-    id: int
-    state: Delivery
-    at: datetime
-    reason: str | None
-    next_at: datetime | None = None
 
 
 def queue_posting(
@@ -152,18 +130,23 @@ def queue_posting(
 ) -> int:
     """An entry for everybody in the list's audience who has none for this posting. How many.
 
-    at_once: also to those who collect, whose entries otherwise wait for their digest. One
-    statement, so its cost is the database's.
+    at_once: also to those who collect, whose entries otherwise wait for their digest. Their turns
+    begin where the queue stands. One statement, so its cost is the database's.
     """
     queued = exists().where(
         OutboxEntry.posting_id == posting.id, OutboxEntry.member_id == Member.id
     )
     own = or_(Member.id != posting.author_id, Member.own_copies)
     state: ColumnElement[Delivery] = literal(Delivery.WAITING, OutboxEntry.state.type)
+    number = func.row_number().over(partition_by=Member.delivery, order_by=Member.id)
+    turn: ColumnElement[int | None] = literal(head(session) - 1, OutboxEntry.turn.type) + number
     if not (at_once or mailing_list.is_desk):
         collected = literal(Delivery.COLLECTED, OutboxEntry.state.type)
         state = case((Member.delivery == DeliveryMode.EACH, state), else_=collected)
-    columns = ["posting_id", "list_id", "member_id", "state", "queued_at", "next_at", "attempts"]
+        turn = case((Member.delivery == DeliveryMode.EACH, turn), else_=null())
+    columns = [
+        "posting_id", "list_id", "member_id", "state", "queued_at", "next_at", "turn", "attempts"
+    ]  # fmt: skip
     subscribers = (
         select(
             literal(posting.id),
@@ -172,12 +155,14 @@ def queue_posting(
             state,
             literal(now, OutboxEntry.queued_at.type),
             literal(now, OutboxEntry.next_at.type),
+            turn,
             literal(0),
         )
         .where(~queued, own, audience.of_posting(session, posting, mailing_list, now))
         .order_by(Member.id)
     )
-    result = session.execute(insert(OutboxEntry).from_select(columns, subscribers))
+    statement = insert(OutboxEntry).from_select(columns, subscribers)
+    result = session.execute(statement, execution_options={"preserve_rowcount": True})
     return int(getattr(result, "rowcount", 0))
 
 
@@ -212,9 +197,25 @@ def drop_for(
     )
 
 
+def head(session: Session) -> int:
+    """The turn that the queue has come to, which is where whatever is new begins."""
+    first = select(OutboxEntry.turn).where(text(IN_TURN))
+    return session.scalar(first.order_by(OutboxEntry.turn, OutboxEntry.id).limit(1)) or 0
+
+
 def queue_notice(session: Session, notice: Notice, member_id: int, now: datetime) -> None:
+    """Notices of one kind take their turns one after the other, as the copies of a posting do: ten
+    thousand digests don't stand between an officer and the answer to a command."""
     session.add(notice)
     session.flush()
+    before = (
+        select(OutboxEntry.turn)
+        .join(Notice, Notice.id == OutboxEntry.notice_id)
+        .where(Notice.template == notice.template, Notice.id < notice.id)
+        .order_by(Notice.id.desc())
+    )
+    last = session.scalar(before.limit(1))
+    start = head(session)
     session.add(
         OutboxEntry(
             notice_id=notice.id,
@@ -222,134 +223,21 @@ def queue_notice(session: Session, notice: Notice, member_id: int, now: datetime
             state=Delivery.WAITING,
             queued_at=now,
             next_at=now,
+            turn=start if last is None else max(start, last + 1),
         )
     )
     session.flush()
+
+
+def is_token(session: Session, token: str) -> bool:
+    """Whether a notice has it."""
+    return session.scalar(select(Notice.id).where(Notice.token == token)) is not None
 
 
 def erase_if_sent(session: Session, notice_id: int) -> None:
     """A notice that has reached its reader need not be kept: empty its body."""
     sent = exists().where(OutboxEntry.notice_id == notice_id, OutboxEntry.state == Delivery.SENT)
     session.execute(update(Notice).where(Notice.id == notice_id, sent).values(body=b""))
-
-
-def lease(
-    session: Session, owner: str, now: datetime, duration: timedelta, most: int
-) -> Lease | None:
-    """Take up to `most` due entries of the posting or notice that has waited longest.
-
-    Each query follows the index on (state, next_at, id), so a lease costs the same however much
-    waits behind it.
-    """
-    session.execute(
-        update(OutboxEntry)
-        .where(OutboxEntry.state == Delivery.LEASED, OutboxEntry.lease_until <= now)
-        .values(state=Delivery.WAITING, lease_owner=None, lease_until=None)
-        .execution_options(synchronize_session=False)
-    )
-    due = (
-        select(OutboxEntry)
-        .where(OutboxEntry.state == Delivery.WAITING, OutboxEntry.next_at <= now)
-        .order_by(OutboxEntry.next_at, OutboxEntry.id)
-        .with_for_update(skip_locked=True)
-    )
-    first = session.scalar(due.limit(1))
-    if first is None:
-        return None
-    same = (
-        OutboxEntry.notice_id == first.notice_id,
-        OutboxEntry.posting_id == first.posting_id,
-        OutboxEntry.list_id == first.list_id,
-    )
-    entries = tuple(
-        Leased(one.id, one.member_id, one.attempts, one.queued_at)
-        for one in session.scalars(due.where(*same).limit(most))
-    )
-    session.execute(
-        update(OutboxEntry)
-        .where(OutboxEntry.id.in_([one.id for one in entries]))
-        .values(state=Delivery.LEASED, lease_owner=owner, lease_until=now + duration)
-        .execution_options(synchronize_session=False)
-    )
-    return Lease(first.posting_id, first.notice_id, first.list_id, entries)
-
-
-def leased_readers(session: Session, owner: str) -> dict[int, Reader]:
-    """Entry id -> its reader, of all that an owner holds."""
-    held = MemberCertificate
-    rows = session.execute(
-        select(
-            OutboxEntry.id,
-            Member.id,
-            Member.state,
-            held.fingerprint,
-            held.revoked_at,
-            held.encrypts_until,
-            func.length(held.stripped),
-        )
-        .join(Member, Member.id == OutboxEntry.member_id)
-        .outerjoin(held, held.member_id == Member.id)
-        .where(OutboxEntry.lease_owner == owner, OutboxEntry.state == Delivery.LEASED)
-    )
-    return {row[0]: Reader(row[1], row[2], tuple(row[3:])) for row in rows}
-
-
-def renew(session: Session, owner: str, until: datetime) -> None:
-    """Push back the end of an owner's leases."""
-    session.execute(
-        update(OutboxEntry)
-        .where(OutboxEntry.lease_owner == owner, OutboxEntry.state == Delivery.LEASED)
-        .values(lease_until=until)
-    )
-
-
-def release(session: Session, owner: str) -> int:
-    """Give back all that an owner holds: at its start after a crash, and at its end. How many."""
-    result = session.execute(
-        update(OutboxEntry)
-        .where(OutboxEntry.lease_owner == owner, OutboxEntry.state == Delivery.LEASED)
-        .values(state=Delivery.WAITING, lease_owner=None, lease_until=None)
-    )
-    return int(getattr(result, "rowcount", 0))
-
-
-_RECORD = (
-    update(OutboxEntry.__table__)  # type: ignore[arg-type]
-    .where(
-        OutboxEntry.id == bindparam("entry"),
-        # Somebody else's by now: their result counts, not this late one.
-        OutboxEntry.lease_owner == bindparam("owner"),
-    )
-    .values(
-        state=bindparam("new_state"),
-        next_at=func.coalesce(
-            bindparam("new_next_at", type_=OutboxEntry.next_at.type), OutboxEntry.next_at
-        ),
-        attempts=OutboxEntry.attempts + 1,
-        lease_owner=None,
-        lease_until=None,
-        finished_at=bindparam("at"),
-        reason=bindparam("why"),
-    )
-)
-
-
-def record(connection: Connection, owner: str, results: Sequence[Result]) -> None:
-    """Write down what became of leased entries. Run for every few copies, so without a session."""
-    connection.execute(
-        _RECORD,
-        [
-            {
-                "entry": one.id,
-                "owner": owner,
-                "new_state": one.state,
-                "new_next_at": one.next_at,
-                "at": None if one.state is Delivery.WAITING else one.at,
-                "why": one.reason,
-            }
-            for one in results
-        ],
-    )
 
 
 def unfinished(session: Session) -> list[tuple[OutboxEntry, str]]:
@@ -382,6 +270,7 @@ def retry(session: Session, entry_id: int, now: datetime) -> OutboxEntry:
     if entry.state not in (Delivery.PARKED, Delivery.REFUSED, Delivery.WAITING):
         raise UsageError(f"entry {entry_id} is {entry.state}; nothing to retry")
     entry.state, entry.next_at, entry.queued_at = Delivery.WAITING, now, now
+    entry.turn = None
     entry.attempts, entry.finished_at = 0, None
     return entry
 

@@ -191,6 +191,11 @@ def labels_in_thread(session: Session, thread_id: int, before: int | None = None
     return set(session.scalars(query.distinct()))
 
 
+def is_token(session: Session, token: str) -> bool:
+    """Whether a posting has it."""
+    return session.scalar(select(Posting.id).where(Posting.token == token)) is not None
+
+
 def count_since(session: Session, author_id: int, since: datetime) -> int:
     query = select(func.count()).where(Posting.author_id == author_id, Posting.received_at > since)
     return session.scalar(query) or 0

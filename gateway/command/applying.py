@@ -30,7 +30,7 @@ from gateway.message.entity import Entity, crlf
 from gateway.message.signed import signature_facts
 from gateway.message.submission import Content
 from gateway.notices.notice import Manner, tell
-from gateway.posting import directory
+from gateway.posting import admission, directory
 from gateway.posting.author import Author
 from gateway.posting.directory import Service
 from gateway.posting.opening import Opening
@@ -106,7 +106,7 @@ def _take(session: Session, app: App, judged: Judged, mail: Entity, opening: Ope
         return _tell_member(session, app, author, opening, challenged)
     if signed is None:
         return _help(session, app, sender, "no-good-signature", challenged)
-    if app.clock() - signed.verified.created_at > timedelta(hours=app.config.policy.command_hours):
+    if admission.is_too_old(app, signed.verified.created_at):
         return _help(session, app, sender, "signature-age")
     if command_mail.is_known(session, [signed.act]):
         return "known"

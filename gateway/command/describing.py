@@ -6,8 +6,8 @@ from gateway.command.context import Context
 from gateway.command.layout import in_fours
 from gateway.notices.words import country, language_name, word
 from gateway.notices.zones import zone_of
+from gateway.store import bounce, mailing_list
 from gateway.store import certificate as certificates
-from gateway.store import mailing_list
 from gateway.store.library import Version
 from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member, Role, State
@@ -41,6 +41,12 @@ def described(context: Context, one: Member) -> list[tuple[str, str]]:
     ]
     if invited:
         pairs.append((say("By invitation"), invited))
+    since = bounce.stopped_since(context.session, one.id)
+    if since is not None:
+        stopped = say(
+            "stopped since %(date)s, as mails to the address came back", date=language.date(since)
+        )
+        pairs.append((say("Delivery is"), stopped))
     if one.state is not State.ACTIVE:
         pairs.insert(2, (say("State"), word(language, one.state)))
     return [*pairs, (say("Roles"), roles(context, one) or "-"), *_expertise(context, one, letters),

@@ -33,12 +33,9 @@ def receive(session: Session, app: App, judged: Judged) -> Reply:
     """Run the commands of a mail and queue the answer, in the caller's transaction."""
     if judged.robot:
         return ACCEPTED
-    refusal = admission.refusal(
-        session, app, judged, Service.COMMANDS, TOO_OLD, plain=app.config.policy.signed_commands
-    )
-    author, opening = judged.author, judged.opening
-    if refusal is not None or author is None or opening is None or opening.content is None:
-        rule, reply = refusal or ("no-good-signature", NO_SIGNATURE)
+    refused, author, opening = refusal(session, app, judged), judged.author, judged.opening
+    if refused is not None or author is None or opening is None or opening.content is None:
+        rule, reply = refused or ("no-good-signature", NO_SIGNATURE)
         member_id = author.member_id if author else None
         log.info("commands: refused by rule %s, member %s", rule, member_id)
         ledger.enter(
@@ -69,6 +66,12 @@ def receive(session: Session, app: App, judged: Judged) -> Reply:
     )  # fmt: skip
     answering.answer(context, results, opening.fields.message_id)
     return ACCEPTED
+
+
+def refusal(session: Session, app: App, judged: Judged) -> tuple[str, Reply] | None:
+    """(rule, reply) where a mail's commands are not run, whatever they are. Only reads."""
+    plain = app.config.policy.signed_commands
+    return admission.refusal(session, app, judged, Service.COMMANDS, TOO_OLD, plain=plain)
 
 
 def _context(

@@ -20,6 +20,7 @@ from gateway.command import (
     moderation,
     own_keys,
     profile,
+    resuming,
     searching,
 )
 from gateway.command.context import Command
@@ -29,6 +30,7 @@ COMMANDS: tuple[Command, ...] = (
     *asking.COMMANDS,
     *confirming.COMMANDS,
     *profile.COMMANDS,
+    *resuming.COMMANDS,
     *logins.COMMANDS,
     *keys.COMMANDS,
     *archive.COMMANDS,

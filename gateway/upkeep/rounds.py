@@ -10,7 +10,8 @@ from gateway.app import App
 from gateway.archive import indexing
 from gateway.errors import GatewayError, trace
 from gateway.library import indexing as documents
-from gateway.upkeep import applications, digests, expiry, holds, own_keys, requests
+from gateway.store import clock as database_clock
+from gateway.upkeep import applications, bounces, clock, digests, expiry, holds, own_keys, requests
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,9 @@ TASKS: tuple[Task, ...] = (
     ("applications", applications.run),
     ("certificates", expiry.run),
     ("own-keys", own_keys.run),
+    ("bounces", bounces.run),
     ("old-logins", logins.forget),
+    ("clock", clock.run),
 )
 """Name -> what does it: in transactions of its own, returning how much it did. Rows that fall due
 are locked, so that of two rounds at once only one acts on each."""
@@ -38,8 +41,15 @@ ALL = (*SOON, *INDEXING, *TASKS)
 
 
 def run_due(app: App, tasks: Sequence[Task] = ALL) -> dict[str, int]:
-    """Do all that is due now. A task that fails is logged, and does not stop the others."""
-    done = {}
+    """Do all that is due now. A task that fails is logged, and does not stop the others. Nothing is
+    done where it can't be told what is due, as the clock is wrong."""
+    done: dict[str, int] = {}
+    try:
+        with app.database.reading() as session:
+            database_clock.check(session)
+    except GatewayError as error:
+        log.error("nothing that is due is done: %s", error)  # noqa: TRY400  its text says all
+        return done
     for name, task in tasks:
         try:
             done[name] = task(app)

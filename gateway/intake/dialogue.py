@@ -11,16 +11,20 @@ import asyncio
 import contextlib
 import logging
 import re
+import ssl
 
-from aiosmtpd.smtp import SMTP, TLSSetupException
+from aiosmtpd.smtp import SMTP
 
 from gateway.errors import OUR_FAULT, Malformed, Reply, TooLarge
 from gateway.intake.door import Door, combine, log_fault
+from gateway.intake.limits import Pace
 from gateway.intake.path import split_path
 from gateway.intake.wire import DataReader, Wire
 
 log = logging.getLogger(__name__)
 
+HANDSHAKE_SECONDS = 30.0
+SHUTDOWN_SECONDS = 2.0
 PARTING_SECONDS = 2.0  # how long a client that was told to go may stay silent
 DRAIN_FACTOR = 4  # how many times message_bytes is read, to refuse at the end of data
 TOO_MANY_COMMANDS = Reply(421, "4.7.0", "Too many commands")
@@ -67,14 +71,14 @@ class Dialogue(SMTP):
             enable_SMTPUTF8=True,
             hostname=door.hostname,
             timeout=door.limits.idle_seconds,
-            tls_context=door.starttls,
             loop=asyncio.get_running_loop(),
         )
         self._door = door
         self._limits = door.limits
         self._errors = 0
+        self._pace = Pace()
+        self._arriving: DataReader | None = None
         self.peer = ""
-        self.held = 0
         del self._smtp_methods["AUTH"]  # a member is known by the signature, not by a password
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,6 +95,26 @@ class Dialogue(SMTP):
         # aiosmtpd ends the session here, but a client that has said all still waits for replies.
         self._reader.feed_eof()
         return not self._is_encrypted()
+
+    @property
+    def held(self) -> int:
+        """As door.Client."""
+        return 0 if self._arriving is None else self._arriving.held
+
+    def behind(self) -> float:
+        """As door.Client."""
+        return self._pace.behind()
+
+    def give_way(self) -> None:
+        """As door.Client."""
+        if self._arriving is not None:
+            self._arriving.refuse(NO_ROOM)
+
+    def oust(self, reply: Reply) -> None:
+        """As door.Client."""
+        with contextlib.suppress(RuntimeError):  # its last reply was said already
+            self._writer.write(f"{reply}\r\n".encode("ascii"))
+        self.abort()
 
     def dismiss(self, reply: Reply) -> None:
         """As door.Client."""
@@ -121,7 +145,7 @@ class Dialogue(SMTP):
             "SMTPUTF8",
             "ENHANCEDSTATUSCODES",
         ]
-        if self._door.starttls is not None and not self._is_encrypted():
+        if self._door.tls is not None and not self._is_encrypted():
             lines.append("STARTTLS")
         self._greet(hostname, extended=True)
         inner = "".join(f"250-{line}\r\n" for line in lines[:-1])
@@ -136,13 +160,16 @@ class Dialogue(SMTP):
         await self._send(f"250 {self.hostname}")
 
     async def smtp_STARTTLS(self, arg: str | None) -> None:
-        """RFC 3207. Once: aiosmtpd would put TLS into TLS."""
+        """RFC 3207. Once: nothing is won by TLS within TLS."""
         if self._is_encrypted():
             await self.push("503 TLS is active")
-            return
-        await super().smtp_STARTTLS(arg)
-        if self._is_encrypted():
-            self._wire.discard()
+        elif arg:
+            await self.push("501 STARTTLS takes no argument")
+        elif self._door.tls is None:
+            await self.push("454 TLS is not offered")
+        else:
+            await self.push("220 Ready to start TLS")
+            await self._start_tls(self._door.tls)
 
     async def smtp_VRFY(self, arg: str | None) -> None:
         """RFC 5321 3.5.3: an answer that says nothing about who exists."""
@@ -174,14 +201,15 @@ class Dialogue(SMTP):
         except TimeoutError:
             raise _Dismissed(TOO_SLOW) from None
         finally:
-            self.held = 0
+            self._arriving = None
         self.envelope = self._create_envelope()
         if isinstance(data, Reply):
             replies: tuple[Reply, ...] = (data,) * len(transaction.rcpt_tos)
         else:
             if self._timeout_handle is not None:
                 self._timeout_handle.cancel()  # from here on the client waits, not we
-            replies = await self._door.submit(transaction, data, self.peer)
+            with self._pace.our_turn():
+                replies = await self._door.submit(transaction, data, self.peer)
             self._reset_timeout()
         for reply in self._after_data(replies):
             await self.push(str(reply))
@@ -192,14 +220,15 @@ class Dialogue(SMTP):
     async def _read_data(self) -> bytes | Reply:
         """The message, or the refusal for the end of data."""
         reader = DataReader(self._limits.message_bytes, self._limits.line_bytes)
+        self._arriving = reader
         try:
-            while (rest := reader.feed(await self._wire.chunk())) is None:
+            while (rest := reader.feed(chunk := await self._wire.chunk())) is None:
                 self._reset_timeout()
+                self._pace.came(len(chunk))
                 if reader.taken > DRAIN_FACTOR * self._limits.message_bytes:
                     raise _Dismissed(TOO_MUCH_DATA)
-                if self._door.is_full():
-                    reader.refuse(NO_ROOM)
-                self.held = reader.held
+                if not self._door.has_room(self):
+                    self.give_way()
         except Malformed as error:
             raise _Dismissed(Reply(550, "5.6.0", str(error))) from None
         self._wire.put_back(rest)
@@ -214,6 +243,32 @@ class Dialogue(SMTP):
     def _getaddr(self, arg: str) -> tuple[str | None, str | None]:
         # aiosmtpd parses as RFC 5322 does, with comments, white space and no brackets needed.
         return split_path(arg) or (None, None)
+
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
+        """Speak TLS from here on; what was said before is forgotten (RFC 3207 4.2 and 6). Raises
+        EOFError where nothing comes of it."""
+        self._wire.discard()
+        secure: asyncio.Transport | None = None
+        try:
+            secure = await asyncio.get_running_loop().start_tls(
+                self._writer.transport,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            )
+        except OSError:
+            log.info("no TLS with %s: handshake failed", self.peer)
+        if secure is None:  # or it was aborted by us
+            # asyncio's TLS layer tells nobody of a connection that ends within its handshake.
+            self.abort()
+            self.connection_lost(None)
+            raise EOFError
+        # As aiosmtpd does: asyncio has no other way before Python 3.13.
+        self._reader._transport = self._writer._transport = secure  # type: ignore[attr-defined]
+        self.transport = secure
+        self.session, self.envelope = self._create_session(), self._create_envelope()
 
     def _is_encrypted(self) -> bool:
         return self._writer.transport.get_extra_info("sslcontext") is not None
@@ -234,20 +289,13 @@ class Dialogue(SMTP):
     async def _handle_client(self) -> None:
         self._wire = Wire(self._reader)
         try:
-            refusal = self._door.turns_away(self)
-            if refusal is None:
-                await self._converse()
-            else:
-                await self.push(str(refusal))
+            if self._door.tls is not None and self._door.implicit_tls:
+                await self._start_tls(self._door.tls)
+            await self._converse()
         except _Dismissed as dismissal:
             await self._part(dismissal.reply)
         except (EOFError, OSError):
             log.debug("%s is gone", self.peer)
-        except TLSSetupException:
-            log.info("no TLS with %s: handshake failed", self.peer)
-            # asyncio's TLS layer tells nobody of a connection that ends within its handshake.
-            self.abort()
-            self.connection_lost(None)
         except Exception as error:  # what is left of the input may be content: obey it no more
             log_fault(error)
             await self._part(OUR_FAULT)
@@ -269,6 +317,8 @@ class Dialogue(SMTP):
             if self._errors >= self._limits.errors:
                 raise _Dismissed(TOO_MANY_ERRORS)
             await self._obey(line)
+            # Commands that were sent ahead come without a wait; others' are not to wait for them.
+            await asyncio.sleep(0)
         raise _Dismissed(TOO_MANY_COMMANDS)
 
     async def _obey(self, line: bytes) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Protocol
 
@@ -15,13 +15,15 @@ from aiosmtpd.smtp import Envelope as Transaction
 from aiosmtpd.smtp import Session as Greeted
 
 from gateway.errors import OUR_FAULT, GatewayError, Reply, trace
-from gateway.intake.limits import Limits, client_of
+from gateway.intake.limits import Lately, Limits, client_of
 from gateway.intake.path import NULL_PATH
 from gateway.message.envelope import Envelope
+from gateway.tracing import about
 
 log = logging.getLogger(__name__)
 
 TOO_MANY_CONNECTIONS = Reply(421, "4.7.0", "Too many connections, try again later")
+OTHERS_WAIT = Reply(421, "4.4.2", "Too slow while others wait, try again later")
 SHUTTING_DOWN = Reply(421, "4.3.2", "Shutting down, try again later")
 SENDER_OK = Reply(250, "2.1.0", "Sender OK")
 RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK")
@@ -57,11 +59,23 @@ def combine(replies: tuple[Reply, ...]) -> Reply:
 class Client(Protocol):
     """One client's session, as the door sees it.
 
-    peer: the client's address. held: bytes in memory of the message that is arriving.
+    peer: the client's address.
     """
 
     peer: str
-    held: int
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory of the message that is arriving."""
+
+    def behind(self) -> float:
+        """How far it is behind a slow client, in seconds: see `limits.Pace`."""
+
+    def give_way(self) -> None:
+        """Hold no more of the message that is arriving, which will be refused."""
+
+    def oust(self, reply: Reply) -> None:
+        """Say so and drop the connection, at once."""
 
     def dismiss(self, reply: Reply) -> None:
         """End the session at its next read: now, if it waits for the client."""
@@ -81,18 +95,22 @@ class Door:
         reception: Reception,
         limits: Limits,
         hostname: str,
-        starttls: ssl.SSLContext | None,
+        tls: ssl.SSLContext | None,
         clock: Callable[[], datetime],
+        *,
+        implicit_tls: bool,
     ) -> None:
         self.limits = limits
         self.hostname = hostname
-        self.starttls = starttls
+        self.tls = tls
+        self.implicit_tls = implicit_tls
         self.address = ("", 0)
         self._reception = reception
         self._clock = clock
         self._server: asyncio.Server | None = None
         self._closing = False
         self._networks: dict[Client, str] = {}
+        self._ousted = Lately(limits.ousted_seconds)
         self._submissions: dict[asyncio.Task[tuple[Reply, ...]], int] = {}
         self._empty = asyncio.Event()
         self._empty.set()
@@ -121,8 +139,32 @@ class Door:
         await asyncio.gather(*self._submissions, return_exceptions=True)
         await self._empty.wait()
 
+    def turns_away(self, peer: str) -> Reply | None:
+        """Why a client from an address is not served; None to let it in.
+
+        The last tenth of the connections is for clients that have none. Where all are in use, who
+        is furthest behind makes room, but for nobody who had to make room a short time ago: slow
+        clients don't take turns.
+        """
+        if self._closing:
+            return SHUTTING_DOWN
+        network, most = client_of(peer), self.limits.connections
+        same = list(self._networks.values()).count(network)
+        free = most - len(self._networks)
+        if same >= self.limits.connections_per_client or (same and 0 < free <= most // 10):
+            return TOO_MANY_CONNECTIONS
+        if free > 0:
+            return None
+        slowest = None if network in self._ousted else self._slowest(self._networks)
+        if slowest is None:
+            return TOO_MANY_CONNECTIONS
+        self._ousted.add(self._networks[slowest])
+        slowest.oust(OTHERS_WAIT)
+        self.leave(slowest)
+        return None
+
     def enter(self, client: Client) -> None:
-        """Count a client; again after STARTTLS, which changes nothing."""
+        """Count a client that was let in."""
         self._networks[client] = client_of(client.peer)
         self._empty.clear()
 
@@ -132,19 +174,28 @@ class Door:
         if not self._networks:
             self._empty.set()
 
-    def turns_away(self, client: Client) -> Reply | None:
-        """Why a client who has just entered is not served; None to serve."""
-        if self._closing:
-            return SHUTTING_DOWN
-        same = list(self._networks.values()).count(self._networks[client])
-        if len(self._networks) > self.limits.connections:
-            return TOO_MANY_CONNECTIONS
-        return TOO_MANY_CONNECTIONS if same > self.limits.connections_per_client else None
+    def has_room(self, client: Client) -> bool:
+        """Whether a client's message may go on growing: it may be as large as what is left free,
+        so that a few large ones leave room for many small ones. Slow clients give way."""
+        while client.held > self._free():
+            slowest = self._slowest(one for one in self._networks if one.held)
+            if slowest is None or slowest is client:
+                return False
+            slowest.give_way()
+        return True
 
-    def is_full(self) -> bool:
-        """Whether the messages in memory have passed held_bytes."""
+    def _slowest(self, among: Iterable[Client]) -> Client | None:
+        """Who is furthest behind, where that is too far."""
+        behind = {one: one.behind() for one in among}
+        slowest = max(behind, key=behind.__getitem__, default=None)
+        if slowest is None or behind[slowest] <= self.limits.behind_seconds:
+            return None
+        return slowest
+
+    def _free(self) -> int:
+        """Bytes of held_bytes that no message has."""
         arriving = sum(client.held for client in self._networks)
-        return arriving + sum(self._submissions.values()) > self.limits.held_bytes
+        return self.limits.held_bytes - arriving - sum(self._submissions.values())
 
     async def handle_MAIL(
         self, _: SMTP, __: Greeted, transaction: Transaction, path: str, ___: list[str]
@@ -185,7 +236,8 @@ class Door:
             peer=peer,
             received_at=self._clock(),
         )
-        submission = asyncio.create_task(self._decide(envelope))
+        with about(envelope.token):
+            submission = asyncio.create_task(self._decide(envelope))
         self._submissions[submission] = len(data)
         submission.add_done_callback(self._submissions.pop)
         return await asyncio.shield(submission)

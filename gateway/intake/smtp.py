@@ -15,8 +15,25 @@ from gateway.intake.limits import Limits
 
 __all__ = ["Door", "Reception", "listen"]
 
-HANDSHAKE_SECONDS = 30.0
-SHUTDOWN_SECONDS = 2.0
+
+class Lobby(asyncio.Protocol):
+    """Where a client waits to be let in. Who is not is told so and gone, before a session is made,
+    which would cost many times as much."""
+
+    def __init__(self, door: Door, dialogue: type[Dialogue]) -> None:
+        self._door = door
+        self._dialogue = dialogue
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
+        refusal = self._door.turns_away((transport.get_extra_info("peername") or ("",))[0])
+        if refusal is not None:
+            transport.write(f"{refusal}\r\n".encode("ascii"))
+            transport.close()
+            return
+        session = self._dialogue(self._door)
+        transport.set_protocol(session)
+        session.connection_made(transport)
 
 
 async def listen(
@@ -37,16 +54,10 @@ async def listen(
     from the first byte (RFC 8314 3.3). clock: UTC. Raises OSError if the address can't be had.
     """
     logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd's, which tells addresses
-    spoken = tls if implicit_tls else None
-    door = Door(reception, limits, hostname, None if implicit_tls else tls, clock)
+    door = Door(reception, limits, hostname, tls, clock, implicit_tls=implicit_tls)
     dialogue = LmtpDialogue if protocol == "lmtp" else Dialogue
     server = await asyncio.get_running_loop().create_server(
-        lambda: dialogue(door),
-        host,
-        port,
-        ssl=spoken,
-        ssl_handshake_timeout=HANDSHAKE_SECONDS if spoken else None,
-        ssl_shutdown_timeout=SHUTDOWN_SECONDS if spoken else None,
+        lambda: Lobby(door, dialogue), host, port
     )
     door.open(server)
     return door

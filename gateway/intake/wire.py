@@ -13,6 +13,7 @@ from gateway.errors import Malformed, Reply, TooLarge
 
 END_OF_DATA = b"\r\n.\r\n"
 CHUNK_BYTES = 256 * 1024
+LINES_BYTES = 4 * 1024
 MESSAGE_TOO_LARGE = Reply(552, "5.3.4", "Message is larger than this server takes")
 LINE_TOO_LONG = Reply(500, "5.5.2", "Line of text is longer than RFC 5321 4.5.3.1.6 allows")
 
@@ -35,7 +36,7 @@ class Wire:
             if len(self._ahead) > limit:
                 overlong = True
                 self._ahead.clear()
-            self._ahead += await self._more()
+            self._ahead += await self._more(LINES_BYTES)
         line = bytes(self._ahead[: end + 1])
         del self._ahead[: end + 1]
         if overlong or len(line) > limit:
@@ -47,7 +48,7 @@ class Wire:
     async def chunk(self) -> bytes:
         """What is at hand, at least one byte. Raises EOFError when the client has ended."""
         if not self._ahead:
-            return await self._more()
+            return await self._more(CHUNK_BYTES)
         chunk = bytes(self._ahead)
         self._ahead.clear()
         return chunk
@@ -59,9 +60,10 @@ class Wire:
     def discard(self) -> None:
         """Forget what was sent ahead: nothing said before TLS counts after it (RFC 3207 6)."""
         self._ahead.clear()
+        self._reader._buffer.clear()  # type: ignore[attr-defined]  # as aiosmtpd does
 
-    async def _more(self) -> bytes:
-        chunk = await self._reader.read(CHUNK_BYTES)
+    async def _more(self, most: int) -> bytes:
+        chunk = await self._reader.read(most)
         if not chunk:
             raise EOFError
         return chunk

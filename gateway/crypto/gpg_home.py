@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from typing import Final
 from gateway.errors import Unavailable
 
 _KEYBOX: Final = "pubring.kbx"
+_PASSING: Final = re.compile(r"\..*|.*(~|\.lock|\.tmp)|random_seed|trustdb\.gpg|tofu\.db.*")
 # What gpg makes where it finds no keybox: a header without keys.
 _EMPTY_BYTES: Final = 32
 
@@ -62,6 +64,24 @@ def mend(home: Path) -> None:
         return
     except OSError:
         raise Unavailable(f"the GnuPG home {home} can't be used") from None
+
+
+def files(home: Path) -> dict[str, bytes]:
+    """All that a home keeps, by its path inside: of one moment, between two changes of the keys.
+
+    Without locks, sockets, what gpg makes by itself, and what a change that was cut off has left.
+    Raises Unavailable where the home can't be read.
+    """
+    try:
+        with _locked(home, fcntl.LOCK_EX):
+            _mend(home)
+            return {
+                str(path.relative_to(home)): path.read_bytes()
+                for path in sorted(_stamps(home))
+                if path.is_file() and not _PASSING.fullmatch(path.name)
+            }
+    except OSError:
+        raise Unavailable(f"the GnuPG home {home} can't be read") from None
 
 
 @contextmanager

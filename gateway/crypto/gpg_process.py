@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from tempfile import TemporaryFile
+from typing import IO, Any, Final, Self
 
 import gnupg
 
@@ -18,6 +22,7 @@ logging.getLogger("gnupg").setLevel(logging.CRITICAL)
 
 # timeout(1): 124 when time is up, 125 to 127 when the program can't be run, 128 and a signal.
 _NOT_RUN: Final = 124
+_NO_LOCK: Final = "gpg: can't allocate lock for "
 
 
 class Answer:
@@ -62,6 +67,12 @@ class Answer:
     def has(self, *keywords: str) -> bool:
         return all(self.all(keyword) for keyword in keywords)
 
+    @property
+    def had_no_lock(self) -> bool:
+        """Whether gpg could not write to its home, such as on a full disk. It goes on all the same,
+        and its exit status is that of a fault whatever the message is."""
+        return any(line.startswith(_NO_LOCK) for line in self.stderr.split("\n"))
+
 
 class TimedGpg(gnupg.GPG):  # type: ignore[misc]
     """python-gnupg waits for gpg for ever; timeout(1) ends it."""
@@ -85,6 +96,65 @@ class TimedGpg(gnupg.GPG):  # type: ignore[misc]
             check=False,
         )
         result.returncode = done.returncode
+
+
+class PipedGpg:
+    """One gpg process with what it reads and writes as streams; it ends with the block.
+
+    home: path of a GnuPG home, None for this user's own, whose pinentry may ask on the terminal.
+    stdin: a file, or subprocess.PIPE. Raises Unavailable where gpg can't be run.
+    """
+
+    def __init__(self, home: Path | None, words: Sequence[str], stdin: IO[bytes] | int) -> None:
+        environment = dict(os.environ)
+        with suppress(OSError):
+            environment.setdefault("GPG_TTY", os.ttyname(2))
+        where = [] if home is None else ["--homedir", str(home)]
+        command = ["gpg", *where, "--status-fd", "2", *words]
+        self._said = TemporaryFile()  # noqa: SIM115  closed with the block
+        try:
+            self._process = subprocess.Popen(  # noqa: S603
+                command,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                env=environment,
+            )
+        except OSError:
+            self._said.close()
+            raise Unavailable("gpg can't be run") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self.output, self._said):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
+
+    @property
+    def input(self) -> IO[bytes]:
+        assert self._process.stdin is not None  # noqa: S101  it was asked for
+        return self._process.stdin
+
+    @property
+    def output(self) -> IO[bytes]:
+        assert self._process.stdout is not None  # noqa: S101  it was asked for
+        return self._process.stdout
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def answer(self) -> Answer:
+        """What it said, once it has ended; its output must have been read."""
+        answer = Answer(None)
+        answer.returncode = self._process.wait()
+        self._said.seek(0)
+        answer.stderr = self._said.read().decode(errors="replace")
+        return answer
 
 
 def gpgconf(home: Path, *arguments: str) -> str:

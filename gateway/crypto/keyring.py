@@ -19,10 +19,18 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any, Final, cast
 
+from gateway.crypto.agent import looked_after
 from gateway.crypto.certificate import read, strip
 from gateway.crypto.gpg_home import changing, keybox, mend
 from gateway.crypto.gpg_process import Answer, TimedGpg, gpgconf
-from gateway.errors import GatewayError, TooLarge, Unavailable, Undecryptable, UsageError
+from gateway.errors import (
+    ForOthers,
+    GatewayError,
+    TooLarge,
+    Unavailable,
+    Undecryptable,
+    UsageError,
+)
 from gateway.message.packet import USER_ID, body, packets
 
 # RFC 3156 5 and RFC 9580 9.5: the hash's id in a signature -> its name in MIME.
@@ -49,7 +57,8 @@ class Keyring:
     home: path of the GnuPG home. timeout: seconds that one gpg process may take. parallel: gpg
     processes at once; gpg-agent does one thing at a time and needs memory for each that waits.
 
-    Every method raises Unavailable where gpg, its agent or the home does not serve.
+    Every method raises Unavailable where gpg, its agent or the home does not serve. An agent that
+    hangs is ended after some seconds, and the next call has another one.
     """
 
     @classmethod
@@ -158,8 +167,8 @@ class Keyring:
         protected packet and nothing else (RFC 9580 10.3). gpg does not: whatever comes after that
         packet, it copies to the output as if it had been encrypted. max_output: bytes.
 
-        Raises Undecryptable where no key of ours opens it or its integrity protection fails, and
-        TooLarge where more than max_output bytes come out.
+        Raises Undecryptable where no key of ours opens it or its integrity protection fails,
+        ForOthers where it names none, and TooLarge where more than max_output bytes come out.
         """
         return self._decrypt(message, max_output, ["--unwrap"])
 
@@ -279,6 +288,8 @@ class Keyring:
         """Why a decryption failed. gpg's words don't tell: they are "No secret key" for most."""
         if not answer.ran:
             return Unavailable(f"gpg did not run to its end (exit status {answer.returncode})")
+        if answer.had_no_lock:
+            return Unavailable("gpg can't write to its home: the disk may be full")
         if answer.has("BADMDC"):
             return Undecryptable("the message was changed after it was encrypted")
         if answer.has("DECRYPTION_KEY"):
@@ -295,7 +306,7 @@ class Keyring:
         if {line[0] for line in answer.all("NO_SECKEY")} & self._key_ids():
             return Unavailable("gpg-agent did not open a message to one of our keys")
         if answer.returncode == 0 or any(map(answer.has, _READ)):
-            return Undecryptable("the message is not encrypted to a key of ours")
+            return ForOthers("the message is not encrypted to a key of ours")
         return Unavailable(f"gpg failed (exit status {answer.returncode})")
 
     def _serving(self) -> set[tuple[str, str]]:
@@ -322,7 +333,7 @@ class Keyring:
         }
 
     def _list(self, *, secret: bool) -> Sequence[Mapping[str, Any]]:
-        with self._gate:
+        with self._gate, looked_after(self.home):
             try:
                 found = self._gpg.list_keys(secret)
             except OSError:
@@ -351,7 +362,7 @@ class Keyring:
         gpg.buffer_size = _PIPE_BYTES
         gpg.result_map = {kind: lambda _gpg: answer}
         gpg.on_data = answer.take
-        with self._gate:
+        with self._gate, looked_after(self.home):
             try:
                 call(gpg)
             except BrokenPipeError:

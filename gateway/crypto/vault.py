@@ -6,7 +6,7 @@ import base64
 import hmac
 import os
 from collections.abc import Mapping
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -62,7 +62,7 @@ class Vault:
 
     def keyed_hash(self, purpose: str, value: str) -> str:
         """Hex HMAC-SHA-256 that nobody without the data key can recompute or look up."""
-        return hmac.new(self._subkey(purpose), value.encode(), sha256).hexdigest()
+        return hmac.digest(self._subkey(purpose), value.encode(), "sha256").hex()
 
     def short_hash(self, purpose: str, value: str) -> str:
         """Ten of a-z and 2-7, for values by the million: BLAKE2b with a key (RFC 7693), of which 48

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from gateway.crypto.domain import Signer
 from gateway.crypto.encryptor import Encryptor, Recipient
 from gateway.delivery.handoff import Copy
 from gateway.delivery.letter import Letter
@@ -25,24 +26,31 @@ def copies(
     envelope: Envelope,
     failed: dict[int, str],
     wanted: Wanted = lambda _: True,
+    sign: Signer | None = None,
 ) -> Iterator[Copy]:
     """Encrypt a letter for recipients (by outbox id) and yield what goes on the wire to each.
 
     carrier: our own certificate, see Encryptor. Whoever can't be encrypted to is put into `failed`
-    with the reason; the others get theirs.
+    with the reason; the others get theirs. sign: for the domain (DKIM).
     """
     head, foot = _frame(letter)
+    stamp = sign(head) if sign else None
     for batch in encryptor.encrypt(letter.entity, recipients, carrier):
         failed.update(batch.failed)
         armor = SharedArmor(batch.data, line_end=b"\r\n")
-        for entry_id, pkesks in batch.pkesks.items():
-            parts = (head, *armor.parts(pkesks), foot)
+        # Those that share a tail one after the other, so that one tail at a time is in memory.
+        for entry_id, pkesks in sorted(batch.pkesks.items(), key=lambda each: armor.kind(each[1])):
+            rest = (*armor.parts(pkesks), foot)
+            parts = (stamp(rest), head, *rest) if stamp else (head, *rest)
             yield _copy(letter, entry_id, parts, envelope, wanted)
 
 
-def plain_copy(letter: Letter, entry_id: int, envelope: Envelope, wanted: Wanted) -> Copy:
+def plain_copy(
+    letter: Letter, entry_id: int, envelope: Envelope, wanted: Wanted, sign: Signer | None = None
+) -> Copy:
     """A letter as it is, signed and not encrypted."""
-    parts = (letter.header + b"MIME-Version: 1.0\r\n" + letter.entity,)
+    whole = letter.header + b"MIME-Version: 1.0\r\n" + letter.entity
+    parts = (sign(whole)(()), whole) if sign else (whole,)
     return _copy(letter, entry_id, parts, envelope, wanted)
 
 

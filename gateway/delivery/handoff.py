@@ -97,6 +97,9 @@ class Handoff(Protocol):
         a recorded outcome then have to be offered again.
         """
 
+    async def check(self) -> None:
+        """Raises Lost where nothing can be handed off. Looks only where the last try failed."""
+
     async def close(self) -> None:
         """End the connections that are kept open between calls."""
 

@@ -37,6 +37,9 @@ class MaildirHandoff:
     async def deliver(self, copies: Copies, record: Record, live: Live = always) -> None:
         await share(copies, record, live, self._lane, self._writers)
 
+    async def check(self) -> None:
+        """A folder is there, or is made."""
+
     async def close(self) -> None:
         """Nothing is kept open."""
 

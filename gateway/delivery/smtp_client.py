@@ -47,12 +47,17 @@ class SmtpHandoff:
         self._timeouts = timeouts or Timeouts()
         self._idle: dict[Wire, asyncio.TimerHandle] = {}
         self._farewells: set[asyncio.Task[None]] = set()
+        self._is_lost = False
 
     async def deliver(self, copies: Copies, record: Record, live: Live = always) -> None:
         async def lane(supply: Supply, commit: GroupCommit) -> Lost | None:
             return await _Lane(self, supply, commit).run()
 
         await share(copies, record, live, lane, self._connections)
+
+    async def check(self) -> None:
+        if self._is_lost:
+            self.keep(await self.lend())
 
     async def close(self) -> None:
         for wire in list(self._idle):
@@ -67,7 +72,10 @@ class SmtpHandoff:
             if wire.quiet:
                 return wire
             wire.abort()
-        return await open_wire(self._host, self._port, self._hostname, self._tls, self._timeouts)
+        self._is_lost = True
+        wire = await open_wire(self._host, self._port, self._hostname, self._tls, self._timeouts)
+        self._is_lost = False
+        return wire
 
     def keep(self, wire: Wire) -> None:
         """Take back a connection between two transactions."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from gateway.store.leasing import Lease, Reader, Result
 from gateway.store.member import State
-from gateway.store.outbox import Delivery, Lease, Reader, Result
+from gateway.store.outbox import Delivery
 
 LOOK_SECONDS = 0.5
 """Between two looks: what an administrator orders counts within a second."""
@@ -55,12 +56,16 @@ class Watch:
         self._look = look
         self._clock = clock
         self._looked_at = time.monotonic()
+        self._wanted: set[int] = set()  # as the last look had it
 
     def wants(self, entry_id: int) -> bool:
         """Whether a copy may go out still. Asks the database twice a second at most."""
         if time.monotonic() - self._looked_at >= LOOK_SECONDS:
             self._now = self._look()
             self._looked_at = time.monotonic()
+            self._wanted.clear()
+        if entry_id in self._wanted:
+            return True
         reader = self._now.get(entry_id)
         if reader is None:
             return False  # withdrawn, or another worker's: whoever took it says what became of it
@@ -70,6 +75,7 @@ class Watch:
         if self._is_posting and reader.certificate != self._before[entry_id].certificate:
             self._call_back(entry_id, Delivery.WAITING, CHANGED)  # to be encrypted anew
             return False
+        self._wanted.add(entry_id)
         return True
 
     def _call_back(self, entry_id: int, state: Delivery, why: str) -> None:

@@ -262,6 +262,7 @@ def _read(session: Session, app: App, posting: Posting) -> dict[str, object]:
         "subject_signed": kept.fields.subject_signed,
         "text": "\n\n".join(submission.text_parts(payload)),
         "attachments": list(submission.attachment_names(payload)),
+        "origin": str(evidence.origin(app.vault, posting) or "not checked"),
     }
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,6 +16,8 @@ from gateway import upgrading
 from gateway.app import utc_now
 from gateway.cli.applications import applications
 from gateway.cli.archive import archive
+from gateway.cli.backup import backup, restore_command
+from gateway.cli.bounces import bounces
 from gateway.cli.common import (
     EXIT_FAULTS,
     EXIT_TEMPORARY,
@@ -28,6 +30,11 @@ from gateway.cli.common import (
     show_json,
     state_of,
 )
+from gateway.cli.database import database as database_commands
+from gateway.cli.dns import dns
+from gateway.cli.doctor import doctor
+from gateway.cli.imap import imap
+from gateway.cli.judge import judge
 from gateway.cli.keys import board
 from gateway.cli.library import library
 from gateway.cli.lists import lists
@@ -37,6 +44,8 @@ from gateway.cli.own_keys import keys
 from gateway.cli.requests import requests
 from gateway.config import ConfigError
 from gateway.founding import found, steps
+from gateway.monitoring import logs
+from gateway.monitoring.board import Board
 
 
 @click.group(cls=CommandGroup)
@@ -67,10 +76,18 @@ main.add_command(holds)
 main.add_command(queue)
 main.add_command(ledger)
 main.add_command(postings)
+main.add_command(bounces)
 main.add_command(keys)
 main.add_command(requests)
 main.add_command(library)
 main.add_command(archive)
+main.add_command(imap)
+main.add_command(judge)
+main.add_command(dns)
+main.add_command(doctor)
+main.add_command(database_commands)
+main.add_command(backup)
+main.add_command(restore_command)
 
 
 @main.command()
@@ -79,6 +96,7 @@ main.add_command(archive)
 @click.option("--lmtp", metavar="HOST:PORT", help="Where an LMTP door listens, for a mail server.")
 @click.option("--web", metavar="HOST:PORT", help="Where the web archive listens.")
 @click.option("--handoff", metavar="URL", help="smtp://HOST:PORT or maildir:DIR for the copies.")
+@click.option("--database", metavar="URL", help="An empty PostgreSQL database, in place of a file.")
 @click.pass_context
 @example(
     "environet --state /var/lib/environet init --domain environet.example \\\n"
@@ -91,13 +109,14 @@ def init(
     lmtp: str | None,
     web: str | None,
     handoff: str | None,
+    database: str | None,
 ) -> None:
     """Make a new gateway: settings, database, the seven topics, a key for each.
 
     Refuses a directory in which something is already.
     """
     given = {"domain": domain, "smtp.listen": smtp, "smtp.lmtp_listen": lmtp, "web.listen": web,
-             "handoff.to": handoff}  # fmt: skip
+             "handoff.to": handoff, "database.url": database}  # fmt: skip
     chosen = {name: value for name, value in given.items() if value is not None}
     if handoff is not None and handoff.startswith("maildir:") and handoff != "maildir:":
         # A relative folder is meant from here, whatever directory the server will start in.
@@ -115,7 +134,8 @@ def init(
 @click.pass_context
 @example("environet --state /var/lib/environet upgrade")
 def upgrade(ctx: click.Context) -> None:
-    """Bring the state of an older version to this one. Stop the gateway and make a backup first.
+    """Bring the state of an older version to this one. Make a backup first, and stop the gateway.
+    On PostgreSQL the version before may go on meanwhile, on this machine and on others.
 
     Nothing where it is of this version already. May be run again after it was cut off.
     """
@@ -135,7 +155,7 @@ def serve(ctx: click.Context) -> None:
     from gateway import server
 
     with opened(ctx) as app:
-        _start_log(app.config.log.level)
+        logs.start(app.config.log, app.state)
 
         async def run() -> None:
             await server.serve(app, lambda text: click.echo(text))
@@ -163,9 +183,10 @@ def upkeep(ctx: click.Context, as_json: bool) -> None:
 
 @main.command()
 @click.option("--socket", type=int, hidden=True, help="A descriptor; ends with standard input.")
+@click.option("--board", type=int, hidden=True, help="A descriptor, where answers are counted.")
 @click.pass_context
 @example("environet --state /var/lib/environet web")
-def web(ctx: click.Context, socket: int | None) -> None:
+def web(ctx: click.Context, socket: int | None, board: int | None) -> None:
     """Serve the web archive alone, until SIGTERM or Ctrl-C. 'serve' has it running beside it,
     unless web.listen is empty.
 
@@ -174,22 +195,29 @@ def web(ctx: click.Context, socket: int | None) -> None:
     from gateway.web import serving
 
     with opened(ctx, web=True) as app:
-        _start_log(app.config.log.level)
+        logs.start(app.config.log, app.state)
         if socket is not None:
             serving.end_with(sys.stdin.fileno())
-        serving.serve(app, lambda text: click.echo(text), socket)
+        if board is None:
+            serving.serve(app, lambda text: click.echo(text), socket)
+        else:
+            from gateway.monitoring.measuring import counted
+
+            around = partial(counted, board=Board(board))
+            serving.serve(app, lambda text: click.echo(text), socket, around)
 
 
 @main.command(hidden=True)
 @click.argument("number", type=int)
+@click.option("--board", type=int, help="A descriptor, where copies are counted.")
 @click.pass_context
-def worker(ctx: click.Context, number: int) -> None:
+def worker(ctx: click.Context, number: int, board: int | None) -> None:
     """One delivery process; `serve` starts it."""
     from gateway import server
 
     with opened(ctx) as app:
-        _start_log(app.config.log.level)
-        asyncio.run(server.work(app, number))
+        logs.start(app.config.log, app.state)
+        asyncio.run(server.work(app, number, None if board is None else Board(board)))
 
 
 @main.group("config")
@@ -232,11 +260,3 @@ def config_show(ctx: click.Context, as_json: bool) -> None:
         value = values[section][last] if section else values[last]
         shown = settings.in_toml(value)
         click.echo(f"{name} = {shown}" + ("" if shown != default else "   (default)"))
-
-
-def _start_log(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )

@@ -38,12 +38,10 @@ def receive(session: Session, app: App, judged: Judged) -> Reply:
     """Keep what is handed in, or say what is wrong with it, in the caller's transaction."""
     if judged.robot:
         return ACCEPTED
-    refusal = admission.refusal(session, app, judged, Service.LIBRARY, TOO_OLD)
-    author, opening, sealed = judged.author, judged.opening, judged.sealed
-    if refusal is not None or author is None or opening is None or opening.content is None:
-        return _refused(session, app, judged, *(refusal or ("no-good-signature", NO_SIGNATURE)))
-    if len(opening.content.payload) > payload_limit(app.config):
-        return _refused(session, app, judged, "too-large", TOO_LARGE)
+    refused, author, opening = refusal(session, app, judged), judged.author, judged.opening
+    if refused is not None or author is None or opening is None or opening.content is None:
+        return _refused(session, app, judged, *(refused or ("no-good-signature", NO_SIGNATURE)))
+    sealed = judged.sealed
     if sealed is None or judged.marking is None:
         raise AssertionError("a verified mail without its evidence")
     try:
@@ -83,6 +81,15 @@ def receive(session: Session, app: App, judged: Judged) -> Reply:
     notices.taken(session, app, version, answered)
     notices.to_decide(session, app, version)
     return ACCEPTED
+
+
+def refusal(session: Session, app: App, judged: Judged) -> tuple[str, Reply] | None:
+    """(rule, reply) where a mail is not looked at as a document, whatever it says. Only reads."""
+    refused = admission.refusal(session, app, judged, Service.LIBRARY, TOO_OLD)
+    content = judged.opening.content if judged.opening else None
+    if refused is None and content and len(content.payload) > payload_limit(app.config):
+        return "too-large", TOO_LARGE
+    return refused
 
 
 def _refused(session: Session, app: App, judged: Judged, rule: str, reply: Reply) -> Reply:

@@ -24,7 +24,7 @@ _FOLD_FROM: Final = 512
 
 _LINE: Final = 64  # characters; RFC 9580 6.6 allows 76
 _LINE_OCTETS: Final = _LINE // 4 * 3
-_TAILS_KEPT: Final = 8
+_TAILS_KEPT: Final = 2
 _BLANKS: Final = re.compile(rb"[ \t\r\n\f\v]*")
 # A checksum line is "=", four characters and a line end; transport may add blanks.
 _CHECKSUM_OCTETS: Final = 100
@@ -88,7 +88,7 @@ class SharedArmor:
         Joined they equal armor(pkesks + data). The CRC-24 is kept although RFC 9580 6.1 no longer
         asks for it: GnuPG 2.2 fails without it whenever the length is a multiple of three.
         """
-        tail = self._tail(-len(pkesks) % _LINE_OCTETS)
+        tail = self._tail(self.kind(pkesks))
         opening = pkesks + self._data[: tail.start]
         head = (
             _edge("BEGIN", "MESSAGE")
@@ -98,6 +98,10 @@ class SharedArmor:
         )
         crc = _multiply(crc24(opening), tail.shift) ^ tail.crc
         return head, tail.text, _foot(crc, "MESSAGE", self._line_end)
+
+    def kind(self, pkesks: bytes) -> int:
+        """Equal where two share their tail. Only the last few tails are kept."""
+        return -len(pkesks) % _LINE_OCTETS
 
     def _tail(self, start: int) -> _Tail:
         if start not in self._tails:

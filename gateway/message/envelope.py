@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -15,6 +16,7 @@ class Envelope:
     data: the message, CRLF line ends, dot-stuffing undone (RFC 5321 4.5.2); bytes on the wire.
     peer: address of the client, for logs and limits; never an identity.
     received_at: UTC.
+    token: names it in the log, and the posting that comes of it; 32 hex digits.
     """
 
     sender: str
@@ -22,3 +24,4 @@ class Envelope:
     data: bytes
     peer: str
     received_at: datetime
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)

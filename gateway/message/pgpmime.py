@@ -20,6 +20,8 @@ _BEGIN_SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _BEGIN_SIGNATURE = b"\n-----BEGIN PGP SIGNATURE-----"
 _END_SIGNATURE = b"-----END PGP SIGNATURE-----"
 _ARMOR_BLOCK_LIMIT = 64 * 1024
+_MOST_PARTS = 50
+"""Of a mail that is searched for the one that is signed."""
 
 
 class Form(StrEnum):
@@ -39,10 +41,12 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ciphertext:
-    """An encrypted mail: the OpenPGP message (binary), and whether a MIME entity is inside."""
+    """An encrypted mail: the OpenPGP message (binary), and whether a MIME entity is inside.
+    repaired: its frame had been taken apart on the way."""
 
     message: bytes
     inline: bool
+    repaired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ def ciphertext(mail: Entity) -> Ciphertext | None:
         if len(parts) != 2 or parts[0].content_type != "application/pgp-encrypted":
             raise Malformed("multipart/encrypted without its two parts")
         return Ciphertext(dearmored(decoded_body(parts[1])), inline=False)
+    if mail.content_type == "multipart/mixed":
+        message = _taken_apart(mail)
+        return Ciphertext(message, inline=False, repaired=True) if message else None
     if mail.content_type == "text/plain":
         text = decoded_body(mail)
         if text.lstrip().startswith(_BEGIN_MESSAGE):
@@ -75,6 +82,25 @@ def ciphertext(mail: Entity) -> Ciphertext | None:
                 raise Malformed("text around the encrypted message")
             return Ciphertext(dearmor(text.strip()), inline=True)
     return None
+
+
+def _taken_apart(mail: Entity) -> bytes | None:
+    """The message of a multipart/encrypted that Microsoft Exchange made a multipart/mixed of, with
+    an empty text in front and both parts in base64; None where it is anything else.
+
+    Nothing in it can be read but the message, so there is one way only to put it together again.
+    """
+    try:
+        parts = list(mail.parts(most=3))
+    except Malformed:
+        return None
+    types = ("text/plain", "application/pgp-encrypted", "application/octet-stream")
+    if tuple(part.content_type for part in parts) != types:
+        return None
+    text, control, message = parts
+    if decoded_body(text).strip() or decoded_body(control).strip() != b"Version: 1":
+        return None
+    return dearmored(decoded_body(message))
 
 
 def signed(entity: Entity) -> Signed | None:
@@ -89,6 +115,41 @@ def signed(entity: Entity) -> Signed | None:
         if text.startswith(_BEGIN_SIGNED) and text.endswith(_END_SIGNATURE):
             return Signed(Form.CLEARTEXT, text)
     return None
+
+
+def signed_part(entity: Entity) -> Signed | None:
+    """The one signed object in a mail that has other things beside it, such as the footer of a
+    mailing list; None where there is none, and where there are several.
+
+    Looked for in a multipart/mixed and in plain text. Not within a forwarded mail: who forwards
+    others' words did not write them.
+    """
+    found: list[Signed] = []
+    waiting = [entity]
+    while waiting and len(found) < 2:
+        one = waiting.pop(0)
+        if one.content_type == "multipart/mixed":
+            waiting = [*one.parts(_MOST_PARTS), *waiting]
+            if len(waiting) > _MOST_PARTS:
+                return None
+        elif (whole := signed(one)) is not None:
+            found.append(whole)
+        elif one.content_type == "text/plain" and not one.is_attachment:
+            found += _cleartext_within(decoded_body(one))
+    return found[0] if len(found) == 1 else None
+
+
+def _cleartext_within(text: bytes) -> list[Signed]:
+    """The cleartext-signed blocks in a text, each from its first line to its last."""
+    found, at = [], 0
+    while (begin := text.find(_BEGIN_SIGNED, at)) >= 0:
+        end = text.find(_END_SIGNATURE, begin)
+        if end < 0:
+            break
+        at = end + len(_END_SIGNATURE)
+        if begin == 0 or text[begin - 1 : begin] == b"\n":
+            found.append(Signed(Form.CLEARTEXT, text[begin:at]))
+    return found
 
 
 def multipart_signed(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from gateway.message import address
-from gateway.message.entity import Entity
+from gateway.message.entity import Entity, decoded
 
 _MESSAGE_ID = re.compile(r"<([^<>\s@]{1,200}@[^<>\s@]{1,250})>")
 _MOST_REFERENCES = 50
@@ -92,6 +92,31 @@ def merged(outer: Fields, protected: Fields | None) -> Fields:
         references=protected.references or outer.references,
         subject_signed=bool(protected.subject),
     )
+
+
+def differing(mail: Entity, payload: Entity) -> tuple[str, ...]:
+    """Names of the fields that stand outside with another value than the protected one.
+
+    A value that the author's program put there itself is none: a placeholder for a subject, or what
+    HP-Outer says of it (RFC 9788 2.2).
+    """
+    outer, protected = fields_of(mail), fields_of(payload)
+    sent = {str(one).partition(":")[0].strip().lower(): str(one).partition(":")[2].strip()
+            for one in payload.fields.get_all("hp-outer", [])[:_MOST_REFERENCES]}  # fmt: skip
+    pairs = (
+        ("From", address.in_field(outer.sender), address.in_field(protected.sender)),
+        ("To", outer.to, protected.to),
+        ("Cc", outer.cc, protected.cc),
+        ("Subject", outer.subject, protected.subject),
+        ("Date", outer.date, protected.date),
+    )
+    return tuple(
+        name
+        for name, outside, inside in pairs
+        if outside and inside and outside != inside
+        and mail.field(name) != decoded(sent.get(name.lower(), ""))
+        and not (name == "Subject" and outside in _PLACEHOLDERS)
+    )  # fmt: skip
 
 
 def content_only(payload: Entity) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -29,7 +29,7 @@ def refusal(
     too_old: what is answered to a mail that was signed too long ago. plain: whether it may come
     without encryption.
     """
-    opening, author, policy = judged.opening, judged.author, app.config.policy
+    opening, author = judged.opening, judged.author
     if judged.malformed or opening is None:
         return "malformed", NOT_READ
     if not opening.encrypted and not plain:
@@ -44,9 +44,15 @@ def refusal(
         return "no-good-signature", NO_SIGNATURE
     if _is_for_another(session, app, opening, author, to):
         return "for-another-list", FOR_ANOTHER
-    if app.clock() - author.signed_at > timedelta(hours=policy.command_hours):
+    if is_too_old(app, author.signed_at):
         return "signature-age", too_old
     return None
+
+
+def is_too_old(app: App, signed_at: datetime) -> bool:
+    """Whether a mail could have been taken before, without that being known still."""
+    window = timedelta(hours=app.config.policy.command_hours)
+    return app.clock() - signed_at > window or app.is_from_before_restore(signed_at)
 
 
 def names(app: App, addressed: tuple[str, ...], service: Service) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,7 @@ from gateway.store.mailing_list import MailingList
 UNKNOWN = Reply(550, "5.1.1", "There is no such address here")
 SERVICE = 0
 """Stands among the ids of lists for the addresses that the gateway itself answers at."""
+_NUMBER = re.compile("[0-9]{1,18}")
 
 
 class Service(StrEnum):
@@ -103,7 +105,7 @@ def bounced_entry(app: App, address: str) -> int | None:
     """The outbox entry whose bounce address this is; None where it is none of ours."""
     local = address.lower().partition("@")[0]
     number = local.removeprefix("bounce+").partition("-")[0]
-    if not local.startswith("bounce+") or not (number.isascii() and number.isdigit()):
+    if not local.startswith("bounce+") or not _NUMBER.fullmatch(number):
         return None
     expected = bounce_address(app, int(number))
     return int(number) if hmac.compare_digest(expected.encode(), address.lower().encode()) else None

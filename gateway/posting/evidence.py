@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 from email.utils import format_datetime, formataddr
 from typing import Any
 
+from gateway.crypto import domain
+from gateway.crypto.domain import Origin
 from gateway.crypto.vault import Vault
 from gateway.message import submission
+from gateway.message.noted import NOTHING, Noted
 from gateway.message.pgpmime import Form, Signed
 from gateway.message.protected import Fields
 from gateway.message.submission import Content
@@ -29,12 +32,14 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A posting's sealed values, opened. protected: of `fields`, those under the signature."""
+    """A posting's sealed values, opened. protected: of `fields`, those under the signature. noted:
+    of the mail's form."""
 
     source: Signed
     fields: Fields
     protected: Fields
     certificate: bytes
+    noted: Noted = NOTHING
 
 
 # What is kept was within the limits of its day, which may have been others than today's.
@@ -42,14 +47,24 @@ KEPT_LIMIT = 1 << 30
 
 
 def seal(
-    vault: Vault, source: Signed, fields: Fields, protected: Fields | None, certificate: bytes
+    vault: Vault,
+    source: Signed,
+    fields: Fields,
+    protected: Fields | None,
+    certificate: bytes,
+    token: str = "",
+    origin: Origin | None = None,
+    noted: Noted = NOTHING,
 ) -> Sealed:
-    """What is kept of an accepted or held mail, under a new token."""
-    token = uuid.uuid4().hex
+    """What is kept of an accepted or held mail. token: of its envelope; a new one without.
+    origin: what its way here says, None where nobody looked."""
+    token = token or uuid.uuid4().hex
     details = {
         "form": source.form,
         "fields": asdict(fields),
         "protected": asdict(protected or Fields()),
+        "origin": origin.kept() if origin else None,
+        "noted": asdict(noted),
     }
     return Sealed(
         token,
@@ -64,6 +79,12 @@ def fields(vault: Vault, row: Posting | Version) -> Fields:
     return _fields(_details(vault, row)["fields"])
 
 
+def origin(vault: Vault, row: Posting | Version) -> Origin | None:
+    """What DKIM, DMARC and ARC said of the mail; None where nobody looked. Raises as `fields`."""
+    kept = _details(vault, row).get("origin")
+    return domain.origin(kept) if kept else None
+
+
 def unseal(vault: Vault, row: Posting | Version) -> Kept:
     """Raises Malformed where a value was damaged or moved."""
     details = _details(vault, row)
@@ -75,6 +96,8 @@ def unseal(vault: Vault, row: Posting | Version) -> Kept:
         _fields(details["fields"]),
         _fields(details["protected"]),
         vault.open(f"posting/{row.token}/certificate", row.certificate),
+        # What was kept by versions before this one has none.
+        Noted(**{name: _frozen(value) for name, value in details.get("noted", {}).items()}),
     )
 
 

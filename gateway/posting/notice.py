@@ -28,8 +28,13 @@ REASONS = {
         "its handling marking is laxer than that of the thread that it answers"
     ),
     "signed-for-others": N_("its signed headers name other recipients, but not the list"),
+    "signed-before-restore": N_(
+        "it was signed before the gateway was restored from a backup, and may have been sent out "
+        "then"
+    ),
     "signature-age": N_("its signature is older than the list accepts"),
     "rate": N_("its author has sent more postings within an hour than one member may"),
+    "far-over-rate": N_("its author has sent more postings within an hour than one member may"),
     "moderated-list": N_("all postings to this list are read by a moderator first"),
     "new-member": N_("a new member's first postings are read by a moderator first"),
     "not-encrypted": N_("this list takes encrypted mail only"),

@@ -6,11 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.config import Config
-from gateway.errors import Malformed, TooLarge, Undecryptable
+from gateway.errors import ForOthers, Malformed, TooLarge, Undecryptable
 from gateway.message import entity, packet, pgpmime, submission
 from gateway.message.entity import Entity
+from gateway.message.noted import NOTHING, Noted
 from gateway.message.pgpmime import Form, Signed
-from gateway.message.protected import Fields, fields_of, merged, protected_fields
+from gateway.message.protected import (
+    Fields,
+    differing,
+    fields_of,
+    merged,
+    protected_fields,
+)
 from gateway.message.submission import Content
 
 Unwrap = Callable[[bytes, int], bytes]
@@ -33,10 +40,10 @@ class Opening:
     """What a mail turned out to be.
 
     encrypted: as a whole, to anybody; encrypted_to: key IDs and fingerprints that it names, upper-
-    case hex. source and content: its signed object, None where it has none that covers the whole
-    content or could not be opened; which of the two is nobody's business but the log's, where
-    `fault` goes; too_large: that it passed a limit. protected: fields inside the signature; fields:
-    all merged.
+    case hex; for_others: to none of the keys that are at hand. source and content: its signed
+    object, None where it has none that covers the whole content or could not be opened; which of
+    the two is nobody's business but the log's, where `fault` goes; too_large: that it passed a
+    limit. protected: fields inside the signature; fields: all merged. noted: of its form.
     """
 
     encrypted: bool
@@ -47,10 +54,13 @@ class Opening:
     fields: Fields
     fault: str | None = None
     too_large: bool = False
+    for_others: bool = False
+    noted: Noted = NOTHING
 
 
-def open_mail(mail: Entity, unwrap: Unwrap, limit: int) -> Opening:
-    """Open a mail once. `limit`: most bytes that anything in it may inflate to.
+def open_mail(mail: Entity, unwrap: Unwrap, limit: int, *, partly: bool = False) -> Opening:
+    """Open a mail once. `limit`: most bytes that anything in it may inflate to. partly: where not
+    all of it is signed, take what is.
 
     Raises Malformed where the mail's own header can't be read, and Unavailable, from `unwrap`,
     where it is our keys that don't serve.
@@ -58,44 +68,58 @@ def open_mail(mail: Entity, unwrap: Unwrap, limit: int) -> Opening:
     outer = fields_of(mail)
     encrypted = mail.content_type == "multipart/encrypted"
     encrypted_to: tuple[str, ...] = ()
+    repaired = False
     try:
         found = pgpmime.ciphertext(mail)
         if found is None:
-            signed = _signed(mail, limit)
+            signed = _signed(mail, limit, partly=partly)
         else:
             encrypted, form = True, Form.INLINE if found.inline else Form.MESSAGE
+            repaired = found.repaired
             # The strict outer grammar comes before gpg: gpg takes an empty encrypted packet
             # followed by a clear signed message for well decrypted.
             pkesks = packet.split(found.message, limit=MOST_PKESKS).pkesks
             encrypted_to = tuple(key_id for key_id, _ in pkesks)
             inner = unwrap(found.message, limit)
             del found, pkesks  # perhaps 50 MB that nobody needs any more
-            signed = _inside(Signed(form, inner), limit)
+            signed = _inside(Signed(form, inner), limit, partly=partly)
         if signed is None:
             return Opening(encrypted, encrypted_to, None, None, None, outer, "not signed")
-        source, content = signed
+        source, content, partial = signed
         submission.check_payload(content)
         payload = entity.read(content.payload)
         has_fields = source.form in (Form.MESSAGE, Form.MULTIPART)
         protected = protected_fields(payload) if has_fields else None
         merged_fields = merged(outer, protected)
+        differs = differing(mail, payload) if protected else ()
     except (Malformed, Undecryptable) as error:
-        large = isinstance(error, TooLarge)
-        return Opening(encrypted, encrypted_to, None, None, None, outer, str(error), large)
-    return Opening(encrypted, encrypted_to, source, content, protected, merged_fields)
+        return Opening(
+            encrypted, encrypted_to, None, None, None, outer, str(error),
+            too_large=isinstance(error, TooLarge), for_others=isinstance(error, ForOthers),
+        )  # fmt: skip
+    noted = Noted(repaired, partial, differs)
+    return Opening(
+        encrypted, encrypted_to, source, content, protected, merged_fields, noted=noted
+    )  # fmt: skip
 
 
-def _inside(source: Signed, limit: int) -> tuple[Signed, Content] | None:
+_Found = tuple[Signed, Content, bool]
+"""A signed object, opened, and whether it is a part only of what it stood in."""
+
+
+def _inside(source: Signed, limit: int, *, partly: bool) -> _Found | None:
     """The signed object that is all of a decrypted message, opened; None where it is none."""
     content = submission.content(source, limit)
     if content.signatures:
-        return source, content
-    return _signed(entity.read(content.payload), limit)
+        return source, content, False
+    return _signed(entity.read(content.payload), limit, partly=partly)
 
 
-def _signed(found: Entity, limit: int) -> tuple[Signed, Content] | None:
-    source = pgpmime.signed(found)
+def _signed(found: Entity, limit: int, *, partly: bool) -> _Found | None:
+    source, partial = pgpmime.signed(found), False
+    if source is None and partly:
+        source, partial = pgpmime.signed_part(found), True
     if source is None:
         return None
     content = submission.content(source, limit)
-    return (source, content) if content.signatures else None
+    return (source, content, partial) if content.signatures else None

@@ -9,19 +9,30 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from gateway.app import App
-from gateway.errors import Malformed, Reply
+from gateway.crypto import domain
+from gateway.crypto.domain import Origin
+from gateway.errors import Malformed, Reply, Unavailable
 from gateway.message import entity, form, marking, submission, thread
 from gateway.message.entity import Entity
 from gateway.message.envelope import Envelope
 from gateway.message.protected import Fields
-from gateway.posting import directory, evidence, notice, requests, updates
+from gateway.posting import directory, evidence, loops, notice, requests, updates
 from gateway.posting.author import Author, identify
 from gateway.posting.evidence import Sealed
 from gateway.posting.moderators import moderates
 from gateway.posting.opening import Opening, inflation_limit, open_mail, payload_limit
 from gateway.posting.policy import Action, Facts, Rule, decide
 from gateway.posting.updates import Update
-from gateway.store import archive_entry, hold, ledger, library, mailing_list, outbox, posting
+from gateway.store import (
+    archive_entry,
+    hold,
+    ledger,
+    library,
+    mailing_list,
+    outbox,
+    own_key,
+    posting,
+)
 from gateway.store.mailing_list import Audience, MailingList, Moderation
 from gateway.store.member import Member, State
 from gateway.store.posting import Placement, Posting, PostingList, Standing
@@ -29,6 +40,8 @@ from gateway.store.posting import Placement, Posting, PostingList, Standing
 log = logging.getLogger(__name__)
 
 ACCEPTED = Reply(250, "2.0.0", "Accepted")
+MOST_HELD = 20
+"""Postings over policy.postings_an_hour that are held; what is beyond them is refused for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +70,6 @@ class Settled:
     placed: bool = False
 
 
-def is_robot(envelope: Envelope, mail: Entity, domain: str) -> bool:
-    """A robot's mail (RFC 3834 2, RFC 5321 4.5.5), or one of our lists' own come back."""
-    auto = mail.field("auto-submitted").partition(";")[0].strip().lower()
-    return (
-        envelope.sender == ""
-        or auto not in ("", "no")
-        or mail.field("precedence").strip().lower() in ("bulk", "junk")
-        or mail.field("list-id").lower().endswith(f".{domain}>")
-    )
-
-
 def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
     """All that costs time, outside any transaction: gpg, hashing, sealing.
 
@@ -76,10 +78,11 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
     """
     try:
         mail = entity.read(envelope.data)
-        if is_robot(envelope, mail, app.config.domain):
+        if loops.is_robot(envelope, mail, app.config.domain):
             return Judged(mail, robot=True)
         from_a_list = "list-id" in mail.fields
-        opening = open_mail(mail, app.keyring.unwrap, limit)
+        partly = app.config.policy.partly_signed == "signed-part"
+        opening = open_mail(mail, app.keyring.unwrap, limit, partly=partly)
     except Malformed as error:
         log.info("mail not read: %s", error)
         return Judged(malformed=True)
@@ -87,12 +90,17 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         return None
     offered = updates.offered(mail, opening.content)
     with app.database.reading() as session:
+        if opening.for_others and own_key.is_any(session, opening.encrypted_to):
+            raise Unavailable("a key that another machine made is missing here: copy STATE/gnupg")
         brought = updates.brought(session, offered)
         max_future = timedelta(minutes=app.config.policy.future_minutes)
         author = (
             None if opening.content is None
             else identify(session, opening.content, app.clock(), max_future, brought)
         )  # fmt: skip
+        # A stranger hears what all strangers hear, whatever Message-ID they know.
+        if author and opening.content and loops.is_ours(session, app, opening.content.payload):
+            return Judged(mail, robot=True)
     revocations = tuple(one for one in brought if one.revokes)
     if opening.content is None or opening.source is None:
         log.info("mail not opened: %s", opening.fault)
@@ -107,19 +115,31 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         author=author,
         marking=marking.of_mail(opening.fields.subject, opening.fields.subject_signed, first_lines),
         sealed=evidence.seal(
-            app.vault, opening.source, opening.fields, opening.protected, author.certificate
+            app.vault,
+            opening.source,
+            opening.fields,
+            opening.protected,
+            author.certificate,
+            envelope.token,
+            _origin(app, mail),
+            opening.noted,
         ),
         urgent=block.get("urgency", "").lower() == "immediate",
         revocations=revocations,
     )
 
 
+def _origin(app: App, mail: Entity) -> Origin | None:
+    """What is noted of the servers that a member's mail came through. No rule asks for it."""
+    if app.config.dkim.results_of:
+        return domain.told(mail, app.config.dkim.results_of)
+    return domain.check(mail, app.names.for_mail()) if app.config.dkim.check else None
+
+
 def settle(session: Session, app: App, judged: Judged, one: MailingList, settled: Settled) -> Reply:
     """Decide for one list and write down what follows from it. Returns the door's reply."""
     now = app.clock()
-    earlier = _seen_before(session, app, judged)
-    facts = gather(session, app, judged, one, earlier, now)
-    rule = decide(facts)
+    rule, earlier = decided(session, app, judged, one, now)
     author_id = judged.author.member_id if judged.author else None
     log.info("%s: %s by rule %s, member %s", one.local_part, rule.action, rule.name, author_id)
     if rule.action is Action.REFUSE:
@@ -131,6 +151,15 @@ def settle(session: Session, app: App, judged: Judged, one: MailingList, settled
         place(session, app, kept, one, rule, now)
         settled.placed = True
     return ACCEPTED
+
+
+def decided(
+    session: Session, app: App, judged: Judged, one: MailingList, now: datetime
+) -> tuple[Rule, Posting | None]:
+    """The rule that decides on a mail for one list, and the posting that it is already. Only
+    reads."""
+    earlier = _seen_before(session, app, judged)
+    return decide(gather(session, app, judged, one, earlier, now)), earlier
 
 
 def gather(
@@ -170,9 +199,11 @@ def gather(
         else _carried(session, judged.marking, answered)
     )  # fmt: skip
     addressed = opening.protected.recipients if opening.protected else ()
+    postings = 0 if earlier else posting.count_since(session, writer.id, now - timedelta(hours=1))
     return replace(
         basic,
         author_known=True,
+        written_by_a_list=loops.is_of_list(judged.mail, writer.address),
         # An intended recipient that is none of our keys is another list's, wherever that is.
         names_other_list=named.another_than(one.id)
         or bool(author.intended and one.id not in named.signed),
@@ -189,11 +220,11 @@ def gather(
         malformed_marking=judged.marking.malformed,
         laxer_than_thread=answered is not None
         and marked < thread_marking(session, answered.thread_id),
+        signed_before_restore=app.is_from_before_restore(author.signed_at),
         signature_age=now - author.signed_at,
         signature_window=one.signature_window(policy.signature_days),
-        over_rate=earlier is None
-        and posting.count_since(session, writer.id, now - timedelta(hours=1))
-        >= policy.postings_an_hour,
+        over_rate=postings >= policy.postings_an_hour,
+        far_over_rate=postings >= policy.postings_an_hour + MOST_HELD,
         announcement_only=one.moderation is Moderation.ANNOUNCEMENT
         and not moderates(session, writer, one),
         urgent_and_trusted=judged.urgent and mailing_list.is_trusted(session, one.id, writer.id),

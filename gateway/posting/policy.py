@@ -33,6 +33,7 @@ class Facts:
     malformed: bool = False
     robot: bool = False
     from_a_list: bool = False
+    written_by_a_list: bool = False
     too_large: bool = False
     encrypted: bool = False
     signed_only_allowed: bool = False
@@ -45,9 +46,11 @@ class Facts:
     red: bool = False
     malformed_marking: bool = False
     laxer_than_thread: bool = False
+    signed_before_restore: bool = False
     signature_age: timedelta = timedelta()
     signature_window: timedelta = timedelta()
     over_rate: bool = False
+    far_over_rate: bool = False
     announcement_only: bool = False
     urgent_and_trusted: bool = False
     list_moderated: bool = False
@@ -82,8 +85,13 @@ POLICY = (
         Action.REFUSE,
         NOT_READ,
     ),
-    # A member's mail that came by way of a list of their agency's is the member's all the same.
-    Rule("from-a-list", lambda f: f.from_a_list and not f.author_known, Action.DISCARD),
+    # A member's mail that came by way of a list of their agency's is the member's all the same. But
+    # two lists that are subscribed to each other would have each other's mail for ever.
+    Rule(
+        "from-a-list",
+        lambda f: f.written_by_a_list or (f.from_a_list and not f.author_known),
+        Action.DISCARD,
+    ),
     Rule(
         "not-encrypted",
         lambda f: not f.encrypted and not f.signed_only_allowed,
@@ -122,9 +130,18 @@ POLICY = (
         Action.REFUSE,
         Reply(550, "5.7.1", "Only its moderators write to this list"),
     ),
+    # Nobody writes so much: a program does, which must hear of nothing that it could answer.
+    Rule(
+        "far-over-rate",
+        lambda f: f.far_over_rate,
+        Action.REFUSE,
+        Reply(450, "4.7.1", "Too many postings within an hour; try again later"),
+    ),
     Rule("malformed-marking", lambda f: f.malformed_marking, Action.HOLD),
     Rule("laxer-than-thread", lambda f: f.laxer_than_thread, Action.HOLD),
     Rule("signed-for-others", lambda f: f.names_strangers_only, Action.HOLD),
+    # It may have been taken, and sent to all, since the backup that the gateway was restored from.
+    Rule("signed-before-restore", lambda f: f.signed_before_restore, Action.HOLD),
     Rule("signature-age", lambda f: f.signature_age > f.signature_window, Action.HOLD),
     Rule("rate", lambda f: f.over_rate, Action.HOLD),
     # It can't wait for a moderator.

@@ -40,6 +40,7 @@ def attestation(app: App, posting: Posting, kept: Kept, subject: str, *, travels
             marking=posting.marking,
             url=archived_at,
             original_url=f"{archived_at}/raw" if verified and not travels else "",
+            noted=kept.noted,
         )
     )
 

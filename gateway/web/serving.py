@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from gateway.app import App
 from gateway.web import patience
@@ -24,16 +25,21 @@ _GRACE_SECONDS = 8
 """For responses under way when it is to stop: less than `serve` waits for its processes."""
 
 
-def serve(app: App, announce: Callable[[str], None], descriptor: int | None = None) -> None:
+def serve(
+    app: App,
+    announce: Callable[[str], None],
+    descriptor: int | None = None,
+    around: Callable[[ASGIApp], ASGIApp] = lambda made: made,
+) -> None:
     """Run until SIGTERM or SIGINT. `announce` is told the address once it is open. descriptor: of a
-    socket that listens already, and whose address was announced. Raises UsageError where it can't
-    be opened."""
+    socket that listens already, and whose address was announced. around: put around the archive, to
+    count its answers. Raises UsageError where it can't be opened."""
     _ = app.vault  # now and not at the first page: without it nothing can be shown
     with (
         listening(app.config.web.listen) if descriptor is None else socket.socket(fileno=descriptor)
     ) as listener:
         config = uvicorn.Config(
-            site(app),
+            around(site(app)),
             http=PatientProtocol,
             ws="none",
             log_config=None,

@@ -25,6 +25,7 @@ from gateway.web import (
     front,
     helping,
     holding,
+    key_directory,
     ledger,
     library,
     login,
@@ -83,6 +84,7 @@ def _robots(request: Request) -> Response:
 ROUTES: tuple[BaseRoute, ...] = (
     Route("/style.css", _style),
     Route("/robots.txt", _robots),
+    *key_directory.ROUTES,
     Route("/login", taking(login.ask, login.ask_form), methods=["GET", "POST"]),
     Route("/login/{code}", taking(login.confirm, login.confirm_form), methods=["GET", "POST"]),
     Route("/logout", taking(login.log_out, login.to_buttons), methods=["GET", "POST"]),

@@ -1,0 +1,19 @@
+"""What is noticed of a mail's form, and told to whoever reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """repaired: a server on its way had taken the frame of the encryption apart. partial: the mail
+    had more in it than what is signed, and that was left out. differs: names of header fields that
+    said something else outside than under the signature, which counts."""
+
+    repaired: bool = False
+    partial: bool = False
+    differs: tuple[str, ...] = ()
+
+
+NOTHING = Noted()

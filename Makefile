@@ -1,5 +1,5 @@
 # make demo   a throw-away gateway with five officers and a web archive (ONCE=1: ends by itself)
-# make test   everything: style, types, layers, tests
+# make test   everything: style, types, layers, tests (DATABASE=postgresql: each test on PostgreSQL)
 # make bench  the cost of a copy, beside one gpg call a subscriber; and of a page of the archive
 # make drill  WHAT=faults|load|hosts|servers|restore|upgrade: a drill, and the table of what it showed
 PYTHON ?= python3
@@ -8,15 +8,27 @@ BIN = .venv/bin
 
 WHAT ?= faults
 
-.PHONY: demo test bench drill check run-setup test-setup
+DATABASE ?= sqlite
+ON_DATABASE = ENVIRONET_TEST_DATABASE=$(DATABASE)
+SIDE_BY_SIDE = $(ON_DATABASE) $(BIN)/python -m pytest -n auto --dist worksteal
+
+.PHONY: demo test part bench drill check run-setup test-setup
 
 demo: run-setup
 	@$(BIN)/python -m contrib.demo $(if $(ONCE),--once)
 
 test: test-setup check
-	$(BIN)/python -m pytest -n auto --dist worksteal tests/unit tests/property tests/scenarios tests/web
+	$(SIDE_BY_SIDE) tests/unit tests/property tests/scenarios tests/web tests/faults
 	# One after the other: mail programs at a terminal don't start in pytest-xdist's processes.
-	$(BIN)/python -m pytest tests/interop
+	$(ON_DATABASE) $(BIN)/python -m pytest tests/interop tests/hosts
+ifneq ($(DATABASE),postgresql)
+	# What leans on the database most runs on PostgreSQL too.
+	$(MAKE) --no-print-directory part DATABASE=postgresql
+endif
+
+part:
+	$(SIDE_BY_SIDE) tests/scenarios/test_worker.py tests/scenarios/test_crash.py \
+		tests/unit/test_store.py tests/unit/test_bounces.py
 
 check: test-setup
 	$(BIN)/ruff format --check --quiet .

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,7 +16,9 @@ from gateway import config as settings
 from gateway.config import Config
 from gateway.crypto.keyring import Keyring
 from gateway.crypto.vault import Vault
-from gateway.store import data_key
+from gateway.errors import UsageError
+from gateway.naming.resolver import Names
+from gateway.store import data_key, ledger
 from gateway.store.database import Database
 from gateway.store.web_session import WRITTEN_BY_THE_WEB
 
@@ -41,6 +47,23 @@ class App:
             sealed = data_key.messages(session)
         return Vault({number: self.keyring.decrypt(one) for number, one in sealed.items()})
 
+    @cached_property
+    def _restored_at(self) -> datetime | None:
+        """Looked up once: a restore is done while no process has the App."""
+        with self.database.reading() as session:
+            found = ledger.newest_of(session, "restored")
+            return None if found is None else found.at
+
+    def is_from_before_restore(self, signed_at: datetime) -> bool:
+        """Whether what was signed then may have been taken between a backup and its restore, of
+        which the gateway knows nothing."""
+        return self._restored_at is not None and signed_at <= self._restored_at
+
+    @cached_property
+    def names(self) -> Names:
+        """The DNS, asked for what is noted of a mail."""
+        return Names(self.config.dkim.resolver)
+
     def close(self) -> None:
         self.database.close()
 
@@ -57,3 +80,39 @@ def open_app(state: Path, clock: Clock = utc_now, *, web: bool = False) -> App:
         keyring=Keyring(state / KEYRING),
         clock=clock,
     )
+
+
+@contextmanager
+def new_state(state: Path, command: str) -> Iterator[None]:
+    """A new state directory (mode 0700), of which nothing is left where the block fails. Raises
+    UsageError, which names the command, where something is in it already."""
+    if state.exists() and (not state.is_dir() or any(state.iterdir())):
+        raise UsageError(f"{state} is not empty; '{command}' wants a new directory")
+    was_there = state.exists()
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.chmod(0o700)
+    except OSError as error:
+        raise UsageError(f"{state} can't be made: {error.strerror}") from None
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(state, ignore_errors=True)
+        if was_there:
+            # It is still there where its parent directory is not ours to change.
+            state.mkdir(mode=0o700, exist_ok=True)
+        raise
+
+
+@contextmanager
+def not_served(state: Path) -> Iterator[None]:
+    """While it lasts no `serve` starts. Raises UsageError where one runs."""
+    lock = os.open(state / "serve.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError("the gateway is running: stop it first") from None
+        yield
+    finally:
+        os.close(lock)

@@ -6,6 +6,8 @@ gateway/settings.py names each setting.
 from __future__ import annotations
 
 import copy
+import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +22,7 @@ from pydantic_settings import (
 
 from gateway.errors import UsageError
 from gateway.settings import (
+    BackupSection,
     BounceSection,
     DatabaseSection,
     DeliverySection,
@@ -34,6 +37,7 @@ from gateway.settings import (
     UpkeepSection,
     WebSection,
     domain_name,
+    is_loopback,
 )
 
 FILE = "environet.toml"
@@ -74,6 +78,7 @@ class Config(BaseSettings):
     dkim: DkimSection = DkimSection()
     imap: ImapSection = ImapSection()
     upkeep: UpkeepSection = UpkeepSection()
+    backup: BackupSection = BackupSection()
     monitoring: MonitoringSection = MonitoringSection()
     log: LogSection = LogSection()
 
@@ -167,17 +172,47 @@ def _faults_between_settings(config: Config, state: Path) -> list[str]:
         value = getattr(smtp, name)
         if value and not (state / value).is_file():
             faults.append(f"smtp.{name}: there is no file {state / value}")
-    if smtp.held_bytes < smtp.message_bytes:
-        faults.append("smtp.held_bytes: is smaller than smtp.message_bytes, one mail")
+    if smtp.held_bytes < 2 * smtp.message_bytes:
+        faults.append("smtp.held_bytes: is smaller than two mails of smtp.message_bytes")
     doors = [value for value in (smtp.listen, smtp.tls_listen, smtp.lmtp_listen) if value]
     fixed = [value for value in doors if not value.endswith(":0")]
-    if not doors:
-        faults.append("smtp.listen: no door is open; set listen, tls_listen or lmtp_listen")
+    faults += _faults_of_one_machine(config, has_a_door=bool(doors))
     if len(set(fixed)) != len(fixed):
         faults.append("smtp: two doors listen on the same HOST:PORT")
+    faults += _faults_of_imap(config)
     delivery = config.delivery
     if delivery.first_retry_seconds > delivery.longest_retry_seconds:
         faults.append("delivery.first_retry_seconds: is longer than longest_retry_seconds")
+    return faults
+
+
+def _faults_of_imap(config: Config) -> list[str]:
+    imap = config.imap
+    if not imap.host:
+        return []
+    faults = [
+        f"imap.{name}: is not set, and imap.host is"
+        for name in ("user", "password_file")
+        if not getattr(imap, name)
+    ]
+    if imap.security == "none" and not is_loopback(imap.host):
+        faults.append("imap.security: none is for a server on this machine, such as 127.0.0.1")
+    if len({imap.folder, imap.taken_folder, imap.refused_folder}) < 3:
+        faults.append("imap.folder, taken_folder and refused_folder: are not three folders")
+    if imap.recipient and not imap.recipient.lower().endswith(f"@{config.domain}"):
+        faults.append(f"imap.recipient: {imap.recipient!r} is no address at {config.domain}")
+    return faults
+
+
+def _faults_of_one_machine(config: Config, *, has_a_door: bool) -> list[str]:
+    """What is left to other machines, where there can't be any: SQLite's file is on this one."""
+    if not config.database.url.startswith("sqlite"):
+        return []
+    faults = []
+    if not has_a_door and not config.imap.host:
+        faults.append("smtp.listen: no door is open; set listen, tls_listen or lmtp_listen")
+    if config.delivery.workers == 0:
+        faults.append("delivery.workers: 0 is for a gateway on PostgreSQL, where others have them")
     return faults
 
 
@@ -209,6 +244,38 @@ def render(chosen: dict[str, str]) -> str:
         value = in_toml(chosen[name]) if name in chosen else default
         lines.append(f"{'' if name in chosen else '# '}{key if dot else name} = {value}")
     return "\n".join(lines) + "\n"
+
+
+def database_url(text: str) -> str:
+    """What database.url is with settings as in an environet.toml, whatever else is in them. Raises
+    ConfigError."""
+    try:
+        section = tomllib.loads(text).get("database", {})
+        return Config(domain="unknown.example", database=section).database.url
+    except ValidationError as error:
+        raise ConfigError([_describe(item) for item in error.errors()]) from None
+    except (ValueError, SettingsError) as error:
+        raise ConfigError([f"{FILE}: {error}"]) from None
+
+
+def with_database(text: str, url: str) -> str:
+    """An environet.toml with another database.url, and nothing else of it changed. Raises
+    UsageError where it is written in a way that this can't do."""
+    line = f"url = {in_toml(url)}"
+    found = re.search(r"^\[database\]\n(?:(?!\[).*\n)*?((?:# *)?url *=.*)$", text, re.MULTILINE)
+    if found is None:
+        changed = f"{text.rstrip()}\n\n[database]\n{line}\n"
+    else:
+        changed = text[: found.start(1)] + line + text[found.end(1) :]
+    try:
+        wanted = tomllib.loads(text)
+        wanted["database"] = {**wanted.get("database", {}), "url": url}
+        done = tomllib.loads(changed) == wanted
+    except ValueError:
+        done = False
+    if not done:
+        raise UsageError(f"database.url can't be set in the backup's {FILE}")
+    return changed
 
 
 def in_toml(value: object) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.administration import certificates
 from gateway.app import App
+from gateway.bounces import receiving as bounces
+from gateway.bounces import standing
+from gateway.bounces.receiving import Returned
 from gateway.command import applying, receiving
 from gateway.errors import Reply
 from gateway.library import receiving as documents
@@ -16,9 +19,14 @@ from gateway.message.envelope import Envelope
 from gateway.posting import directory, pipeline
 from gateway.posting.directory import Service
 from gateway.posting.pipeline import ACCEPTED, Judged, Settled
+from gateway.store import clock
 from gateway.store.actor import GATEWAY, actor_of
 from gateway.store.mailing_list import MailingList
 from gateway.store.member import Member
+from gateway.store.posting import Standing
+from gateway.tracing import about
+
+Destination = MailingList | Service | Returned
 
 
 def submit(app: App, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:
@@ -29,22 +37,28 @@ def submit(app: App, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None
     Returns after the commit. Raises Unavailable where the fault is ours: then nothing was kept, and
     the sender's server tries again.
     """
-    judged = pipeline.judge(app, envelope, limit)
-    if judged is None:
-        return None
-    try:
-        return _keep_all(app, envelope, judged)
-    except IntegrityError:
-        # The same mail was submitted twice at once, and the other one was first. Now it is known.
-        return _keep_all(app, envelope, judged)
+    with about(envelope.token):
+        returned = bounces.read(app, envelope)
+        judged = pipeline.judge(app, envelope, limit)
+        if judged is None:
+            return None
+        try:
+            return _keep_all(app, envelope, judged, returned)
+        except IntegrityError:
+            # The same mail was submitted twice at once, and the other one was first: it is known.
+            return _keep_all(app, envelope, judged, returned)
 
 
-def _keep_all(app: App, envelope: Envelope, judged: Judged) -> tuple[Reply, ...]:
+def _keep_all(
+    app: App, envelope: Envelope, judged: Judged, returned: Mapping[str, Returned]
+) -> tuple[Reply, ...]:
     settled = Settled()
     replies: dict[object, Reply] = {}
     with app.database.transaction() as session:
-        named = [_destination(session, app, one) for one in envelope.recipients]
+        clock.check(session)
+        named = [returned.get(one) or destination(session, app, one) for one in envelope.recipients]
         _update_certificates(session, app, judged, named)
+        _hear(session, app, judged)
         for one in named:
             key = one.id if isinstance(one, MailingList) else one
             if key not in replies:
@@ -54,7 +68,7 @@ def _keep_all(app: App, envelope: Envelope, judged: Judged) -> tuple[Reply, ...]
 
 
 def _update_certificates(
-    session: Session, app: App, judged: Judged, named: Sequence[MailingList | Service | None]
+    session: Session, app: App, judged: Judged, named: Sequence[Destination | None]
 ) -> None:
     """Keep what the verified author's mail adds to their certificate, whatever becomes of the mail;
     and a revocation by whomever, which only the owner can have made, where the gateway itself is
@@ -69,7 +83,14 @@ def _update_certificates(
             certificates.update(session, app, member, one.after, GATEWAY)
 
 
-def _destination(session: Session, app: App, address: str) -> MailingList | Service | None:
+def _hear(session: Session, app: App, judged: Judged) -> None:
+    """Whoever signs a mail is there, though mails to them may have come back."""
+    if judged.author is not None and judged.author.standing is Standing.ACTIVE:
+        standing.heard(session, app, session.get_one(Member, judged.author.member_id))
+
+
+def destination(session: Session, app: App, address: str) -> MailingList | Service | None:
+    """The list, not closed, or the service at an address; None where there is nothing."""
     return directory.service(app, address) or directory.open_list(session, app, address)
 
 
@@ -77,13 +98,16 @@ def _taken(
     session: Session,
     app: App,
     judged: Judged,
-    destination: MailingList | Service | None,
+    destination: Destination | None,
     settled: Settled,
 ) -> Reply:
     """What a destination makes of the mail: the door's reply."""
     match destination:
         case MailingList():
             return pipeline.settle(session, app, judged, destination, settled)
+        case Returned():
+            bounces.receive(session, app, destination)
+            return ACCEPTED
         case Service.COMMANDS:
             return receiving.receive(session, app, judged)
         case Service.APPLICATIONS:

@@ -48,6 +48,10 @@ class Undecryptable(GatewayError):
     """A message that our keys don't open, or whose integrity protection fails. Permanent."""
 
 
+class ForOthers(Undecryptable):
+    """A message that is encrypted to none of the keys that are at hand."""
+
+
 class Unavailable(GatewayError):
     """A fault on our side (agent, database, disk). Temporary: the sender keeps the mail."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from gateway.administration.lists import (
     make_key,
     service_names,
 )
-from gateway.app import KEYRING, App, Clock, open_app
-from gateway.crypto import vault
+from gateway.app import KEYRING, App, Clock, new_state, open_app
+from gateway.crypto import domain_key, vault
 from gateway.crypto.keyring import Keyring
 from gateway.errors import UsageError
 from gateway.intake.tls import make_self_signed
@@ -35,41 +34,38 @@ def found(state: Path, chosen: dict[str, str], clock: Clock, progress: Progress)
 
     Raises UsageError where something is there already, and leaves nothing behind where it fails.
     """
-    if state.exists() and (not state.is_dir() or any(state.iterdir())):
-        raise UsageError(f"{state} is not empty; 'init' wants a new directory")
-    was_there = state.exists()
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state.chmod(0o700)
-    except OSError as error:
-        raise UsageError(f"{state} can't be made: {error.strerror}") from None
     keyring: Keyring | None = None
-    try:
-        (state / settings.FILE).write_text(settings.render(chosen))
-        domain = settings.load(state).domain
-        progress("TLS certificate")
-        make_self_signed(domain, state / CERTIFICATE, state / KEY, now=clock())
-        tls = {"smtp.certificate": CERTIFICATE, "smtp.key": KEY}
-        (state / settings.FILE).write_text(settings.render(chosen | tls))
-        keyring = Keyring.create(state / KEYRING, gnupg_skeleton())
-        app = open_app(state, clock)
-        progress("database")
-        app.database.migrate()
-        _fill(app, progress)
-    except BaseException:
-        if keyring is not None:
-            keyring.close()
-        shutil.rmtree(state, ignore_errors=True)
-        if was_there:
-            # It is still there where its parent directory is not ours to change.
-            state.mkdir(mode=0o700, exist_ok=True)
-        raise
+    with new_state(state, "init"):
+        try:
+            (state / settings.FILE).write_text(settings.render(chosen))
+            domain = settings.load(state).domain
+            progress("TLS certificate")
+            make_self_signed(domain, state / CERTIFICATE, state / KEY, now=clock())
+            tls = {"smtp.certificate": CERTIFICATE, "smtp.key": KEY}
+            (state / settings.FILE).write_text(settings.render(chosen | tls))
+            progress("DKIM keys")
+            domain_key.make(state, settings.load(state).dkim.selector)
+            keyring = Keyring.create(state / KEYRING, gnupg_skeleton())
+            app = open_app(state, clock)
+            progress("database")
+            _refuse_another(app)
+            app.database.migrate()
+            _fill(app, progress)
+        except BaseException:
+            if keyring is not None:
+                keyring.close()
+            raise
     return app
 
 
 def steps() -> int:
     """How many times `found` reports progress."""
-    return 2 + 2 + len(TOPICS)
+    return 3 + 2 + len(TOPICS)
+
+
+def _refuse_another(app: App) -> None:
+    if not app.database.is_empty():
+        raise UsageError("the database is not empty; 'init' wants a new one")
 
 
 def _fill(app: App, progress: Progress) -> None:

@@ -15,6 +15,8 @@ import resource
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,21 +24,32 @@ from typing import Literal
 
 from gateway import dispatch
 from gateway.app import App
+from gateway.delivery import machine
 from gateway.delivery.worker import Worker
-from gateway.errors import Reply, UsageError
-from gateway.intake.limits import Limits
+from gateway.errors import GatewayError, Reply, UsageError
+from gateway.intake.door import Reception
+from gateway.intake.limits import Limits, client_of
 from gateway.intake.smtp import Door, listen
 from gateway.intake.tls import tls_context
+from gateway.intake.turns import Turns
 from gateway.message.envelope import Envelope
+from gateway.monitoring.board import Board
+from gateway.monitoring.metrics import Child
+from gateway.monitoring.notify import keep_watchdog, notify
+from gateway.monitoring.watching import Monitoring
 from gateway.posting import directory
 from gateway.posting.opening import inflation_limit
 from gateway.settings import split_host_port
+from gateway.store import leasing
 from gateway.upkeep import rounds
 from gateway.web import listening
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 9.0
+"""From the order to stop, for all that is under way at once; the rest of ten is for cleaning up."""
+LONGEST_PAUSE_SECONDS = 60.0
+"""Before a process is started again that dies at once, time after time."""
 SOON_SECONDS = 1.0
 BIG_MAIL = 2 * 2**20
 """Bytes from which mails are opened one at a time, so that memory is bounded by one of them. A mail
@@ -44,14 +57,15 @@ that is smaller and inflates to more than twice that is opened anew, as one of t
 
 
 class Desk:
-    """The decision room as the doors see it: blocking work in threads, only so much at once."""
+    """The decision room as the doors see it: blocking work in threads, only so much at once, and
+    clients in turn."""
 
     def __init__(self, app: App, wake: Callable[[], None]) -> None:
         self._app = app
         self._wake = wake
         self._pool = ThreadPoolExecutor(app.config.policy.open_at_once + 2, "desk")
-        self._slots = asyncio.Semaphore(app.config.policy.open_at_once)
-        self._big = asyncio.Semaphore(1)
+        self._slots = Turns(app.config.policy.open_at_once)
+        self._big = Turns(1)
 
     async def recipient(self, address: str) -> Reply | None:
         loop = asyncio.get_running_loop()
@@ -63,7 +77,7 @@ class Desk:
         if len(envelope.data) <= BIG_MAIL:
             replies = await self._run(envelope, min(2 * BIG_MAIL, most))
         if replies is None:
-            async with self._big:
+            async with self._big.turn(client_of(envelope.peer)):
                 replies = await self._run(envelope, most)
         assert replies is not None  # noqa: S101  None is for a smaller limit alone
         if any(reply.accepted for reply in replies):
@@ -71,14 +85,15 @@ class Desk:
         return replies
 
     async def _run(self, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:
-        async with self._slots:
+        async with self._slots.turn(client_of(envelope.peer)):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
                 self._pool, dispatch.submit, self._app, envelope, limit
             )
 
     def close(self) -> None:
-        self._pool.shutdown()
+        """Wait for the decisions under way."""
+        self._pool.shutdown(cancel_futures=True)
 
 
 class Processes:
@@ -88,6 +103,8 @@ class Processes:
         self._state = state
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
+        self._boards: dict[str, Board] = {}
+        self._starts: dict[str, int] = {}
 
     def start(self, workers: int, web: int, listener: socket.socket | None) -> None:
         """So many delivery workers, and so many processes that take what comes to a socket."""
@@ -98,9 +115,24 @@ class Processes:
             for number in range(web):
                 self._start(f"web {number}", "web", "--socket", str(descriptor), hand=descriptor)
 
+    def take_from_mailbox(self) -> None:
+        """One more, which takes the mail that comes to a mailbox elsewhere."""
+        self._start("imap", "imap", "take")
+
     def _start(self, name: str, *words: str, hand: int | None = None) -> None:
-        handed = () if hand is None else (hand,)
+        board = self._boards[name] = Board.new()
+        self._starts[name] = 0
+        handed = (board.descriptor,) if hand is None else (board.descriptor, hand)
+        words = (*words, "--board", str(board.descriptor))
         self._keepers.append(asyncio.create_task(self._keep(name, words, handed)))
+
+    def children(self) -> list[Child]:
+        """Those that there should be, as they are now."""
+        running = {name: one.pid for name, one in self._processes.items() if one.returncode is None}
+        return [
+            Child(name, running.get(name), self._starts[name], board)
+            for name, board in self._boards.items()
+        ]
 
     def wake(self) -> None:
         for name, process in self._processes.items():
@@ -108,8 +140,8 @@ class Processes:
             if name.startswith("worker") and stdin is not None and not stdin.is_closing():
                 stdin.write(b"\n")
 
-    async def close(self) -> None:
-        """Ask each to finish what it has in hand, and wait; the slow ones are ended."""
+    async def close(self, grace: float) -> None:
+        """Ask each to finish what it has in hand, and wait so many seconds; the slow are ended."""
         for keeper in self._keepers:
             keeper.cancel()
         processes = list(self._processes.values())
@@ -118,13 +150,17 @@ class Processes:
                 process.terminate()
         waiting = [asyncio.create_task(process.wait()) for process in processes]
         if waiting:
-            _, late = await asyncio.wait(waiting, timeout=GRACE_SECONDS)
-            for process in processes:
-                if late and process.returncode is None:
+            await asyncio.wait(waiting, timeout=grace)
+            for name, process in self._processes.items():
+                if process.returncode is None:
+                    log.warning("process %s did not end in time; it is killed", name)
                     process.kill()
+            await asyncio.wait(waiting)
 
     async def _keep(self, name: str, words: tuple[str, ...], handed: tuple[int, ...]) -> None:
+        pause = 1.0
         while True:
+            started = time.monotonic()
             try:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "gateway", "--state", str(self._state), *words,
@@ -134,9 +170,13 @@ class Processes:
                 log.error("process %s can't be started: %s", name, error.strerror)  # noqa: TRY400
             else:
                 self._processes[name] = process
+                self._starts[name] += 1
                 status = await process.wait()
                 log.error("process %s ended with status %d; starting it again", name, status)
-            await asyncio.sleep(1)
+            if time.monotonic() - started > LONGEST_PAUSE_SECONDS:
+                pause = 1.0
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 class Upkeep:
@@ -165,10 +205,13 @@ class Upkeep:
             if any(done.values()):
                 self._wake()
 
-    def close(self) -> None:
-        """A round under way ends with the transaction that it is in: what is left is done later."""
+    def stop(self) -> None:
+        """Begin no more rounds."""
         for task in self._tasks:
             task.cancel()
+
+    def close(self) -> None:
+        """Wait for the rounds under way."""
         self._pool.shutdown(cancel_futures=True)
 
 
@@ -178,40 +221,81 @@ async def serve(app: App, announce: Callable[[str], None]) -> None:
     lock = _lock(app.state / "serve.lock")
     if not _taken(lock):
         raise UsageError(f"{app.state} is being served already by another process")
-    _ = app.vault  # now and not at the first mail: without it no mail can be taken
     workers = Processes(app.state)
+    doors: list[Door] = []
+    monitoring = Monitoring(app, workers.children, lambda: doors)
+    app = monitoring.app
+    _ = app.vault  # now and not at the first mail: without it no mail can be taken
+    machine.name(app.state)  # before its workers ask for it
     desk = Desk(app, workers.wake)
     upkeep = Upkeep(app, workers.wake)
-    doors: list[Door] = []
+    watchdog = asyncio.create_task(keep_watchdog())
     web: socket.socket | None = None
     try:
-        await _open_doors(app, desk, announce, doors)
+        await _open_doors(app, monitoring.reception(desk), announce, doors)
         if app.config.web.listen:
             # Open here, so that who comes while one of its processes starts again waits a moment.
             web = listening.listening(app.config.web.listen)
             announce(listening.described(web))
         workers.start(app.config.delivery.workers, app.config.web.processes, web)
+        if app.config.imap.host:
+            workers.take_from_mailbox()
         upkeep.start()
+        monitoring.open(announce)
         announce("ready")
+        notify("READY=1")
         await _until_signal()
         log.info("stopping")
+        notify("STOPPING=1")
     finally:
-        await asyncio.gather(*(door.close(GRACE_SECONDS) for door in doors))
+        monitoring.close()
+        ends_at = time.monotonic() + GRACE_SECONDS
+        upkeep.stop()
         if web is not None:
             web.close()
-        await workers.close()
-        upkeep.close()
-        desk.close()
+        await asyncio.gather(
+            *(door.close(GRACE_SECONDS) for door in doors), workers.close(GRACE_SECONDS)
+        )
+        watchdog.cancel()
+        _end(app, [desk.close, upkeep.close], ends_at)
 
 
-async def work(app: App, number: int) -> None:
-    """One delivery process, until SIGTERM or until whoever started it is gone."""
+def _end(app: App, waits: Sequence[Callable[[], None]], ends_at: float) -> None:
+    """Leave nothing leased, and wait for threads no longer than until then (monotonic)."""
+    calls = [*waits, lambda: _release(app)]
+    threads = [threading.Thread(target=call, daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    ends_at = max(ends_at, time.monotonic() + 0.5)
+    for thread in threads:
+        thread.join(max(0.0, ends_at - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        # Python would wait for them. gpg or a query may hold one for a minute; what it has not
+        # committed was not answered, or falls due again.
+        log.warning("work under way did not end in time; it is given up")
+        logging.shutdown()
+        os._exit(0)
+
+
+def _release(app: App) -> None:
+    """Give back what a worker held that had to be killed. None runs any more."""
+    try:
+        with app.database.transaction() as session:
+            for number in range(app.config.delivery.workers):
+                leasing.release(session, _worker_name(app, number))
+    except GatewayError as error:
+        log.warning("leases are left to run out: %s", error)
+
+
+async def work(app: App, number: int, board: Board | None = None) -> None:
+    """One delivery process, until SIGTERM or until whoever started it is gone. board: where it
+    counts."""
     _no_core_dumps()
     # A worker takes over what the one of its name before it held, so that one must have ended.
     lock = _lock(app.state / f"worker-{number}.lock")
     while not _taken(lock):  # noqa: ASYNC110  another process's lock; nothing tells of its end
         await asyncio.sleep(0.1)
-    worker = Worker(app, f"{socket.gethostname()}/{number}")
+    worker = Worker(app, _worker_name(app, number), counted=board.copies if board else None)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, worker.stop)
@@ -225,6 +309,10 @@ async def work(app: App, number: int) -> None:
 
     loop.add_reader(sys.stdin.fileno(), fed)
     await worker.run()
+
+
+def _worker_name(app: App, number: int) -> str:
+    return f"{machine.name(app.state)}/{number}"
 
 
 def _lock(path: Path) -> int:
@@ -241,7 +329,7 @@ def _taken(lock: int) -> bool:
 
 
 async def _open_doors(
-    app: App, desk: Desk, announce: Callable[[str], None], doors: list[Door]
+    app: App, desk: Reception, announce: Callable[[str], None], doors: list[Door]
 ) -> None:
     """Open each door that is set, adding it to `doors`, which the caller closes in any case."""
     smtp = app.config.smtp

@@ -35,6 +35,28 @@ def _listen(value: str) -> str:
     return value
 
 
+def is_loopback(host: str) -> bool:
+    """Whether it is an address that only this machine has; a name is none."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _loopback(value: str) -> str:
+    if value:
+        host, _ = split_host_port(value)
+        if not is_loopback(host):
+            raise ValueError(f"{host!r} is no loopback address, such as 127.0.0.1")
+    return value
+
+
+def _server(value: str) -> str:
+    if value:
+        ipaddress.ip_address(split_host_port(value)[0])  # its name could not be looked up
+    return value
+
+
 def domain_name(value: str) -> str:
     value = value.strip().lower().rstrip(".")
     try:
@@ -78,9 +100,17 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _header_names(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,76}(, *[A-Za-z0-9-]{1,76}){0,19}", value):
+        raise ValueError(f"{value!r} is no list of header fields, such as X-Original-To, To, Cc")
+    return value
+
+
 Listen = Annotated[str, AfterValidator(_listen)]
+FolderName = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,200}$")]
 Seconds = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+Score = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -155,7 +185,7 @@ class HandoffSection(Section):
         ),
     )
     connections: Annotated[int, Field(ge=1, le=50)] = Field(
-        4, description="connections to the mail server at once"
+        8, description="connections to the mail server at once, of each delivery process"
     )
 
 
@@ -181,6 +211,13 @@ class PolicySection(Section):
     commands_an_hour: Count = Field(
         60, description="command mails of one member an hour; what is over is refused for now"
     )
+    partly_signed: Annotated[str, Field(pattern="^(refuse|signed-part)$")] = Field(
+        "refuse",
+        description=(
+            "a posting that is signed in part only: refuse it, or distribute the signed-part alone "
+            "with a note"
+        ),
+    )
     signed_commands: bool = Field(
         False, description="take commands that are signed but not encrypted"
     )
@@ -193,9 +230,15 @@ class PolicySection(Section):
 
 
 class DeliverySection(Section):
-    workers: Annotated[int, Field(ge=1, le=64)] = Field(1, description="delivery processes")
+    workers: Annotated[int, Field(ge=0, le=64)] = Field(
+        2,
+        description=(
+            "delivery processes, best one for each processor; 0 where other machines have them "
+            "(PostgreSQL)"
+        ),
+    )
     batch: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        200, description="subscribers encrypted to in one go"
+        500, description="subscribers encrypted to in one go"
     )
     lease_seconds: Annotated[int, Field(ge=10)] = Field(
         120, description="seconds after which another process takes over unfinished copies"
@@ -216,14 +259,25 @@ class UpkeepSection(Section):
 
 
 class DkimSection(Section):
-    sign: bool = Field(
-        True, description="sign outgoing mail (DKIM); false where the mail server does it"
+    sign: Annotated[str, Field(pattern="^(no|rsa|ed25519|both)$")] = Field(
+        "both",
+        description="sign outgoing mail by rsa, ed25519 or both; no, where the mail server does",
     )
     selector: Annotated[str, Field(pattern="^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")] = Field(
         "environet", description="beginning of the selectors of the gateway's DKIM keys"
     )
     check: bool = Field(
         True, description="note what DKIM, DMARC and ARC say of a mail; it asks the DNS"
+    )
+    results_of: Annotated[str, AfterValidator(lambda v: domain_name(v) if v else v)] = Field(
+        "",
+        description=(
+            "the front mail server whose Authentication-Results are noted in place of that "
+            "(its authserv-id), where all mail comes through it; empty: none"
+        ),
+    )
+    resolver: Annotated[str, AfterValidator(_server)] = Field(
+        "", description="ADDRESS:PORT of the DNS server; empty: those of /etc/resolv.conf"
     )
 
 
@@ -235,23 +289,55 @@ class ImapSection(Section):
     )
     user: str = Field("", description="user name at the IMAP server")
     password_file: str = Field("", description="file with the password, readable by its owner only")
-    folder: str = Field("INBOX", description="folder from which mail is taken")
-    taken_folder: str = Field("Taken", description="folder to which mail goes that was taken")
-    refused_folder: str = Field("Refused", description="folder to which mail goes that was refused")
+    ca_file: str = Field(
+        "",
+        description="PEM file of who signed the server's certificate; empty: those of the system",
+    )
+    folder: FolderName = Field("INBOX", description="folder from which mail is taken")
+    taken_folder: FolderName = Field(
+        "Taken", description="folder to which mail goes that was taken"
+    )
+    refused_folder: FolderName = Field(
+        "Refused",
+        description="folder to which mail goes that was refused, with the reason beside it",
+    )
+    recipient_headers: Annotated[str, AfterValidator(_header_names)] = Field(
+        "Delivered-To, X-Original-To, Envelope-To, To, Cc",
+        description="header fields that say whom a mail is for: the first with an address here",
+    )
+    recipient: str = Field(
+        "", description="address here that a mail is for which names none; empty: it is refused"
+    )
+    tries: Count = Field(
+        5, description="times that a mail may end the process that takes it before it is set aside"
+    )
+    poll_seconds: Seconds = Field(
+        60, description="seconds after which a server is asked that doesn't tell of new mail (IDLE)"
+    )
 
 
 class BounceSection(Section):
-    hard: Annotated[float, Field(gt=0)] = Field(2.0, description="score of a permanent bounce")
-    soft: Annotated[float, Field(gt=0)] = Field(0.5, description="score of a temporary bounce")
-    limit: Annotated[float, Field(gt=0)] = Field(
-        6.0, description="score at which an address is probed, and its delivery stopped after that"
+    hard: Score = Field(2.0, description="score of a bounce that speaks against the address (hard)")
+    soft: Score = Field(0.5, description="score of any other bounce (soft); one a day counts")
+    limit: Score = Field(
+        5.0, description="score at which an address is probed, and its delivery stopped after that"
     )
     half_life_days: Count = Field(7, description="days in which a score falls to its half")
     probe_days: Count = Field(3, description="days for which a probe may come back as a bounce")
 
 
+class BackupSection(Section):
+    certificate: str = Field(
+        "",
+        description=(
+            "file with the administrators' OpenPGP certificate, which backups are encrypted to "
+            "(a relative one is inside the state directory); empty: none are made"
+        ),
+    )
+
+
 class MonitoringSection(Section):
-    listen: Listen = Field(
+    listen: Annotated[str, AfterValidator(_loopback)] = Field(
         "", description="HOST:PORT of health and metrics, loopback only; empty: none"
     )
 
@@ -259,4 +345,14 @@ class MonitoringSection(Section):
 class LogSection(Section):
     level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = Field(
         "info", description="debug, info, warning or error; content is never logged"
+    )
+    format: Annotated[str, Field(pattern="^(text|json)$")] = Field(
+        "text", description="text (the line, then key=value) or json (an object a line)"
+    )
+    file: str = Field(
+        "",
+        description=(
+            "file for the log, opened anew after logrotate moved it (a relative one is inside the "
+            "state directory); empty: standard error"
+        ),
     )

@@ -46,9 +46,15 @@ if [ "$goal" = test ]; then
     command -v sq >/dev/null 2>&1 || wanted="$wanted sq"
     command -v rnp >/dev/null 2>&1 || wanted="$wanted rnp"
     [ -x /usr/sbin/smtp-sink ] || wanted="$wanted postfix"
+    [ -x /usr/lib/dovecot/imap ] || wanted="$wanted dovecot-imapd"
+    [ -x /usr/lib/dovecot/lmtp ] || wanted="$wanted dovecot-lmtpd"
+    command -v swaks >/dev/null 2>&1 || wanted="$wanted swaks"
     # For tests in a browser; Playwright's own download is not used.
     command -v chromium >/dev/null 2>&1 || wanted="$wanted chromium fonts-dejavu-core"
     command -v npm >/dev/null 2>&1 || wanted="$wanted npm"
+    # For the samples in contrib/.
+    [ -x /usr/sbin/nginx ] || wanted="$wanted nginx-light"
+    [ -x /usr/sbin/logrotate ] || wanted="$wanted logrotate"
     # The server's programs alone matter: tests start a server of their own.
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$wanted postgresql"
     # shellcheck disable=SC2086  # a list of words

@@ -1,0 +1,1 @@
+"""Peers that the benches are measured beside."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -37,12 +38,14 @@ from click.testing import CliRunner
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from gateway import config
 from gateway.cli import main
 from gateway.delivery.maildir import folder_name
 from gateway.store import outbox
 from gateway.store.database import Database, UtcDateTime
 from gateway.store.ledger import LedgerEntry
 from gateway.store.models import Base
+from tests import postgresql
 from tests.officers import Officer
 
 _T = TypeVar("_T")
@@ -76,9 +79,11 @@ class Handed:
 
 
 class Sink:
-    """A mail server that keeps what it is handed: aiosmtpd on a thread of its own."""
+    """A mail server that keeps what it is handed: aiosmtpd on a thread of its own. room: for so
+    many mails; it does not answer to the others while there is none."""
 
     def __init__(self) -> None:
+        self.room = math.inf
         self.handed: list[Handed] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -88,6 +93,8 @@ class Sink:
 
     async def handle_DATA(self, _: SMTP, __: Any, envelope: Envelope) -> str:
         """aiosmtpd's hook for a whole message."""
+        while len(self.handed) >= self.room:  # noqa: ASYNC110  another thread makes room
+            await asyncio.sleep(0.01)
         data = envelope.original_content or b""
         sender = "" if envelope.mail_from in (None, "<>") else str(envelope.mail_from)
         self.handed += [Handed(sender, one, data) for one in envelope.rcpt_tos]
@@ -122,7 +129,8 @@ class RunningGateway:
 
     settings: "section.name" -> value, for every command, the server and its workers.
     sink: hand copies to an SMTP server in this process, and not into Maildirs.
-    quick: run commands in this process, for tests that look at what comes of them alone.
+    quick: run commands in this process, which spares each a start of Python; the server is always a
+    process of its own.
     """
 
     def __init__(
@@ -132,7 +140,7 @@ class RunningGateway:
         settings: Mapping[str, object] | None = None,
         *,
         sink: bool = False,
-        quick: bool = False,
+        quick: bool = True,
     ) -> None:
         self.quick = quick
         self.place = place
@@ -143,16 +151,17 @@ class RunningGateway:
         self.temporary = place / "tmp"
         self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sink = Sink() if sink else None
-        self.port = self.web_port = 0
+        self.port = self.web_port = self.monitoring_port = 0
         handoff = f"smtp://127.0.0.1:{self.sink.port}" if self.sink else f"maildir:{self.mailboxes}"
         self._settings = {
             "smtp.listen": "127.0.0.1:0", "web.listen": "", "web.processes": 1,
-            "handoff.to": handoff,
+            "handoff.to": handoff, "delivery.workers": 1,
             # Nothing falls due behind a test's back: `environet upkeep` does it when it is asked.
             "delivery.first_retry_seconds": 1, "upkeep.every_seconds": 86400, **(settings or {}),
         }  # fmt: skip
         self._server: subprocess.Popen[str] | None = None
         self._database: Database | None = None
+        self._own_database = ""  # URL of the one on PostgreSQL that was made for it
 
     def __enter__(self) -> Self:
         return self
@@ -162,12 +171,43 @@ class RunningGateway:
 
     def found(self) -> None:
         """`environet init`."""
-        self.environet("init", "--domain", self.domain)
+        chosen = ["--database", self._fresh_database()] if self._has_postgresql else []
+        self.environet("init", "--domain", self.domain, *chosen)
 
     def found_as(self, template: RunningGateway) -> None:
         """Be what another gateway is, which must not be running: quicker than founding one."""
         template.end_agent()
         shutil.copytree(template.state, self.state, ignore=shutil.ignore_patterns("S.*", "*.lock"))
+        if template._own_database:
+            template._close_database()
+            self._own_database = postgresql.shared_server().copy_of(template._own_database)
+            file = self.state / config.FILE
+            old, new = template._own_database, self._own_database
+            file.write_text(file.read_text().replace(old, new))
+
+    def restore(self, backup: Path, key: Path | None, *words: str) -> dict[str, Any]:
+        """`environet restore`, and what it says. key: the secret key; None for one in ~/.gnupg."""
+        chosen = ["--database", self._fresh_database()] if self._has_postgresql else []
+        chosen += ["--key", str(key)] if key else []
+        said = self.environet("restore", str(backup), "--json", *chosen, *words)
+        found: dict[str, Any] = json.loads(said)
+        return found
+
+    def lose(self) -> None:
+        """The disk is gone, with all of the gateway that was killed."""
+        self.end_agent()
+        self._close_database()
+        if self._own_database:
+            postgresql.shared_server().drop(self._own_database)
+        shutil.rmtree(self.state)
+
+    @property
+    def _has_postgresql(self) -> bool:
+        return postgresql.is_chosen() and "database.url" not in self._settings
+
+    def _fresh_database(self) -> str:
+        self._own_database = postgresql.shared_server().fresh()
+        return self._own_database
 
     def add_member(
         self,
@@ -220,6 +260,8 @@ class RunningGateway:
                 self.port = int(line.rpartition(":")[2])
             if line.startswith("listening: web "):
                 self.web_port = int(line.rpartition(":")[2])
+            if line.startswith("listening: monitoring "):
+                self.monitoring_port = int(line.rpartition(":")[2])
             ready = ready or line.strip() == "ready"
             if ready and (self.web_port or not self._settings["web.listen"]):
                 self._wait_for_web()
@@ -257,7 +299,7 @@ class RunningGateway:
     def reading(self) -> Iterator[Session]:
         """A session of the gateway's database, for a look at what it has written."""
         if self._database is None:
-            url = str(self._settings.get("database.url", _DATABASE))
+            url = str(self._settings.get("database.url", self._own_database or _DATABASE))
             self._database = Database(url, self.state)
         with self._database.reading() as session:
             yield session
@@ -270,6 +312,14 @@ class RunningGateway:
         assert self._database is not None
         with self._database.transaction() as session:
             yield session
+
+    def dump(self) -> bytes:
+        """All octets that the database has: SQLite's files, or what pg_dump writes."""
+        if self._own_database:
+            return postgresql.shared_server().dump(self._own_database)
+        # By another process: one that closes a SQLite file loses its locks on it.
+        files = self.state.glob("environet.sqlite*")
+        return subprocess.run(["cat", *files], capture_output=True, check=True).stdout
 
     def pass_time(self, by: timedelta) -> None:
         """As if that much time had gone by: each moment in the database, but for the ledger's,
@@ -387,12 +437,18 @@ class RunningGateway:
     def close(self) -> None:
         if self._server is not None:
             self.kill()
-        if self._database is not None:
-            self._database.close()
+        self._close_database()
+        if self._own_database:
+            postgresql.shared_server().drop(self._own_database)
         if self.sink is not None:
             self.sink.close()
         self.end_agent()
         shutil.rmtree(self.place, ignore_errors=True)
+
+    def _close_database(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
 
     @property
     def _command(self) -> list[str]:

@@ -6,8 +6,11 @@ in ASCII armor with LF line ends; certificates are taken armored or binary.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -135,7 +138,7 @@ class Gpg(Program):
         run(["gpgconf", "--homedir", str(self.home), "--kill", "all"])
 
     def _gpg(self, *arguments: str, data: bytes = b"", at: datetime | None = None) -> bytes:
-        clock = [f"--faked-system-time={int(at.timestamp())}"] if at else []
+        clock = [f"--faked-system-time={int(at.timestamp())}!"] if at else []
         return gpg(self.home, *clock, *arguments, data=data)
 
 
@@ -375,6 +378,13 @@ def run(command: Sequence[str], data: bytes = b"") -> bytes:
     if done.returncode != 0:
         raise ProgramFailed(f"{command[0]}: {done.stderr.decode(errors='replace')}")
     return done.stdout
+
+
+def suspend(pid: int) -> None:
+    """SIGSTOP, and wait until it has taken effect: each thread stops when it next runs."""
+    os.kill(pid, signal.SIGSTOP)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
 
 
 def _execute(command: Sequence[str], data: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from gateway import judging
+from gateway.app import open_app
 from gateway.store.posting import Posting
 from tests import programs
 from tests.gateway import CommandFailed, RunningGateway, short_place
@@ -151,6 +154,35 @@ def test_members_mails_are_kept_where_the_whole_is_well_signed(
         assert reading.list_signature
         assert "Signature: good" in reading.text
     print(f"{corpus.folder.name}: {len(found)} of {len(corpus.mails)} mails distributed")
+
+
+@pytest.mark.parametrize("setting", ["refuse", "signed-part"])
+def test_no_mail_is_judged_to_be_what_it_is_not(
+    corpus: Corpus, gateway: RunningGateway, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address, certificate in corpus.authors.items():
+        admits(gateway, address, certificate)
+    monkeypatch.setenv("ENVIRONET_POLICY_PARTLY_SIGNED", setting)
+    app = open_app(gateway.state)
+    table: dict[str, Counter[str]] = defaultdict(Counter)
+    wrong = []
+    for path, expected in sorted(corpus.mails.items()):
+        verdict = judging.judge(app, judging.envelope_of(app, corpus.mail(path), [LIST]))
+        (destined,) = verdict.destined
+        is_part = "in part " if verdict.noted.partial else ""
+        table[expected][f"{is_part}{destined.action} ({destined.rule})"] += 1
+        may_be = set[str]()
+        if expected in DELIVERABLE or (expected == "PARTIAL" and verdict.noted.partial):
+            may_be = {"accept", "hold"}
+        elif expected == "QUARANTINE":  # such as a good signature on another day than Date says
+            may_be = {"hold"}
+        wrong += [path] if destined.action in {"accept", "hold"} - may_be else []
+    app.close()
+    print(f"{corpus.folder.name}, what is signed in part: {setting}")
+    for expected, found in sorted(table.items()):
+        told = ", ".join(f"{number} × {verdict}" for verdict, number in found.most_common())
+        print(f"  {expected:<11} {told}")
+    assert wrong == []
 
 
 def admits(gateway: RunningGateway, address: str, certificate: bytes) -> bool:

@@ -12,10 +12,12 @@ import pytest
 
 from gateway import dispatch
 from gateway.app import App, open_app, utc_now
-from gateway.delivery.handoff import Copies, Copy, Live, Outcome, Record, always
+from gateway.delivery.handoff import Copies, Copy, Live, Lost, Outcome, Record, always
 from gateway.delivery.worker import Worker
+from gateway.errors import Unavailable
 from gateway.message.envelope import Envelope
 from gateway.posting import pipeline
+from gateway.store.leasing import Lease
 from gateway.store.posting import Posting
 from tests.gateway import DOMAIN, RunningGateway, short_place
 from tests.officers import Officer
@@ -29,6 +31,7 @@ class Hand:
 
     state: str = "sent"
     seen: list[Copy] = field(default_factory=list)
+    lost: Lost | None = None
 
     async def deliver(self, copies: Copies, record: Record, live: Live = always) -> None:
         assert isinstance(copies, Iterable)
@@ -41,8 +44,38 @@ class Hand:
             if isawaitable(done):
                 await done
 
+    async def check(self) -> None:
+        if self.lost is not None:
+            raise self.lost
+
     async def close(self) -> None:
         pass
+
+
+@dataclass
+class Sleeper(Hand):
+    """Stands still after the first copy, for longer than the lease lasts by the worker's clock."""
+
+    worker: Worker | None = None
+
+    async def deliver(self, copies: Copies, record: Record, live: Live = always) -> None:
+        def once() -> bool:
+            if self.worker is not None and self.seen:
+                self.worker._renewed_at = float("-inf")
+                self.worker = None
+            return live()
+
+        await super().deliver(copies, record, once)
+
+
+class Unheard(Worker):
+    """Its first lease is committed, and the answer to the commit lost."""
+
+    def _lease(self) -> Lease | None:
+        lease = super()._lease()
+        if not self._fault:
+            raise Unavailable("database: gone")
+        return lease
 
 
 @pytest.fixture
@@ -118,9 +151,54 @@ def test_who_is_suspended_after_the_posting_gets_no_copy(
     hand = Hand()
     asyncio.run(Worker(app, "w", hand).drain())
     # Bo is told of it by a notice, which has the null sender.
-    assert [(copy.recipient, copy.sender == "") for copy in hand.seen] == [
+    assert sorted((copy.recipient, copy.sender == "") for copy in hand.seen) == [
         (ana.address, False),
         (bo.address, True),
     ]
     assert gateway.totals() == {"sent": 2, "dropped": 1}
+    app.close()
+
+
+def test_without_a_way_out_what_is_due_is_left_to_others(
+    place: tuple[RunningGateway, Officer],
+) -> None:
+    gateway, ana = place
+    app = open_app(gateway.state)
+    submit(app, gateway, ana, "first")
+    cut_off, other = Hand(lost=Lost("cannot reach the mail server")), Hand()
+    asyncio.run(Worker(app, "v", cut_off).drain())
+    assert gateway.totals() == {"waiting": 1}
+    asyncio.run(Worker(app, "w", other).drain())
+    assert (len(cut_off.seen), len(other.seen)) == (0, 1)
+    app.close()
+
+
+def test_a_lease_of_which_nothing_was_heard_is_no_longer_held(
+    place: tuple[RunningGateway, Officer],
+) -> None:
+    gateway, ana = place
+    app = open_app(gateway.state)
+    submit(app, gateway, ana, "first")
+    hand = Hand()
+    worker = Unheard(app, "w", hand)
+    asyncio.run(worker.drain())
+    assert gateway.totals() == {"leased": 1}
+    asyncio.run(worker.drain())
+    assert (len(hand.seen), gateway.totals()) == (1, {"sent": 1})
+    app.close()
+
+
+def test_what_is_left_of_a_lease_that_ran_out_is_no_longer_held(
+    place: tuple[RunningGateway, Officer],
+) -> None:
+    gateway, ana = place
+    app = open_app(gateway.state)
+    with Officer.create("sequoia", "Bo Berg", "bo@police.example") as bo:
+        gateway.add_member(bo)
+    submit(app, gateway, ana, "first")
+    hand = Sleeper()
+    hand.worker = worker = Worker(app, "w", hand)
+    asyncio.run(worker.drain())
+    assert sorted(copy.recipient for copy in hand.seen) == [ana.address, bo.address]
+    assert gateway.totals() == {"sent": 2}
     app.close()

@@ -198,7 +198,7 @@ class Place:
 
 @contextmanager
 def founded() -> Iterator[Place]:
-    with ExitStack() as stack, RunningGateway(short_place("join"), quick=True) as gateway:
+    with ExitStack() as stack, RunningGateway(short_place("join")) as gateway:
         people = [
             stack.enter_context(Officer.create("sequoia", name, address))
             for name, address in (

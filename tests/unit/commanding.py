@@ -145,7 +145,7 @@ def joined(text: str) -> str:
 def started() -> Iterator[Place]:
     """Founded, with a member of each role."""
     with ExitStack() as stack:
-        gateway = stack.enter_context(RunningGateway(short_place("commands"), quick=True))
+        gateway = stack.enter_context(RunningGateway(short_place("commands")))
         gateway.found()
         people = {}
         for name, role in ROLES.items():

@@ -65,6 +65,9 @@ class Hand:
             if len(self.taken) == 1:
                 self.after_first()
 
+    async def check(self) -> None:
+        """It is always there."""
+
     async def close(self) -> None:
         """Nothing is kept open."""
 
@@ -81,7 +84,7 @@ class Group:
         self._keys: dict[str, bytes] = {}
         with ExitStack() as ends:
             self.gateway = ends.enter_context(
-                RunningGateway(short_place("group"), settings=settings, quick=True)
+                RunningGateway(short_place("group"), settings=settings)
             )
             self.officers = {
                 name: ends.enter_context(
@@ -160,7 +163,8 @@ class Group:
     def ledger(self, event: str) -> list[dict[str, object]]:
         with self.app.database.reading() as session:
             query = select(LedgerEntry.detail).where(LedgerEntry.event == event)
-            return [json.loads(one) for one in session.scalars(query)]
+            ordered = query.order_by(LedgerEntry.sequence)
+            return [json.loads(one) for one in session.scalars(ordered)]
 
     def set_member(self, name: str, **values: object) -> None:
         with self.app.database.transaction() as session:

@@ -29,7 +29,8 @@ from tests import programs
 DAY = timedelta(days=1)
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 LATER = LONG_AGO + 10 * DAY
-NOW = datetime.now(UTC) + timedelta(minutes=5)
+NOW = datetime.now(UTC) + timedelta(hours=2)
+"""Later than any key that a test makes, however long the tests take."""
 USER = "Ana Lind <ana@customs.example>"
 
 
@@ -40,7 +41,7 @@ class Home:
         self.path = path
 
     def gpg(self, *arguments: str, data: bytes = b"", at: datetime | None = None) -> bytes:
-        clock = [f"--faked-system-time={int(at.timestamp())}"] if at else []
+        clock = [f"--faked-system-time={int(at.timestamp())}!"] if at else []
         return programs.gpg(self.path, "--passphrase", "", *clock, *arguments, data=data)
 
     def key(

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -57,6 +58,10 @@ class OpenDoor:
         self._door = door
         self._loop = loop
 
+    def stand_still(self, seconds: float) -> None:
+        """Have it take nothing for so long, and return at once."""
+        self._loop.call_soon_threadsafe(time.sleep, seconds)
+
     def close(self, grace: float) -> None:
         asyncio.run_coroutine_threadsafe(self._door.close(grace), self._loop).result(30)
 
@@ -98,10 +103,11 @@ def open_door(
 
 
 class RawClient:
-    """A client that sends exactly the bytes it is given, and reads replies."""
+    """A client that sends exactly the bytes it is given, and reads replies. source: the address
+    that it has."""
 
-    def __init__(self, door: OpenDoor, tls: ssl.SSLContext | None = None) -> None:
-        self.socket = socket.create_connection(door.address, timeout=20)
+    def __init__(self, door: OpenDoor, tls: ssl.SSLContext | None = None, source: str = "") -> None:
+        self.socket = socket.create_connection(door.address, 20, (source, 0))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._unread = b""
         if tls is not None:

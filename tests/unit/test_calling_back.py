@@ -25,8 +25,9 @@ from gateway.store import member
 from gateway.store import posting as postings
 from gateway.store.actor import OPERATOR
 from gateway.store.certificate import MemberCertificate
+from gateway.store.leasing import Lease, Reader
 from gateway.store.member import State
-from gateway.store.outbox import Delivery, Lease, Notice, OutboxEntry, Reader
+from gateway.store.outbox import Delivery, Notice, OutboxEntry
 from tests import programs
 from tests.gateway import DOMAIN
 from tests.officers import Officer, parse, signed_parts

@@ -42,7 +42,8 @@ from tests.programs import KeyRequest, Program, ProgramMissing
 BODY = b"Two containers of timber\r\nat Mombasa\r\n"
 DAY = timedelta(days=1)
 MINUTES = timedelta(minutes=10)
-NOW = datetime.now(UTC) + timedelta(minutes=5)
+NOW = datetime.now(UTC) + timedelta(hours=2)
+"""Later than any key that a test makes, however long the tests take."""
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -65,7 +66,7 @@ class Home:
         self.made = 0
 
     def gpg(self, *arguments: str, data: bytes = b"", at: datetime | None = None) -> bytes:
-        clock = [f"--faked-system-time={int(at.timestamp())}"] if at else []
+        clock = [f"--faked-system-time={int(at.timestamp())}!"] if at else []
         options = ["--passphrase", "", *clock]
         return programs.gpg(self.path, *options, *arguments, data=data)
 

@@ -28,7 +28,7 @@ OTHER = {
     "smtp.certificate": "chain.pem",
     "smtp.key": "key.pem",
     "smtp.message_bytes": "1000000",
-    "smtp.held_bytes": "90000000",
+    "smtp.held_bytes": "180000000",
     "smtp.line_bytes": "2000",
     "smtp.recipients": "101",
     "smtp.connections": "7",
@@ -55,10 +55,11 @@ OTHER = {
     "policy.evidence_bytes": "0",
     "policy.command_hours": "12",
     "policy.commands_an_hour": "9",
+    "policy.partly_signed": "signed-part",
     "policy.signed_commands": "True",
     "policy.answer_days": "1",
     "policy.open_at_once": "2",
-    "delivery.workers": "2",
+    "delivery.workers": "3",
     "delivery.batch": "50",
     "delivery.lease_seconds": "60",
     "delivery.first_retry_seconds": "5",
@@ -70,12 +71,14 @@ OTHER = {
     "log.level": "debug",
     "bounce.hard": "3.0",
     "bounce.soft": "0.25",
-    "bounce.limit": "5.0",
+    "bounce.limit": "6.0",
     "bounce.half_life_days": "8",
     "bounce.probe_days": "4",
-    "dkim.sign": "False",
+    "dkim.sign": "rsa",
     "dkim.selector": "gate",
     "dkim.check": "False",
+    "dkim.results_of": "mx.customs.example",
+    "dkim.resolver": "127.0.0.1:5353",
     "imap.host": "imap.customs.example",
     "imap.port": "143",
     "imap.security": "starttls",
@@ -84,7 +87,15 @@ OTHER = {
     "imap.folder": "Gate",
     "imap.taken_folder": "Gate/Done",
     "imap.refused_folder": "Gate/Not taken",
+    "imap.ca_file": "imap-ca.pem",
+    "imap.recipient_headers": "X-Envelope-To, To",
+    "imap.recipient": "wildlife@other.example",
+    "imap.tries": "3",
+    "imap.poll_seconds": "5",
+    "backup.certificate": "administrators.asc",
     "monitoring.listen": "127.0.0.1:9101",
+    "log.format": "json",
+    "log.file": "/var/log/environet/log",
 }
 
 
@@ -200,7 +211,8 @@ def test_the_environment_goes_before_the_file(
 ) -> None:
     pair = {"smtp.certificate": "smtp.key", "smtp.key": "smtp.certificate"}
     tls = ["smtp.certificate", "smtp.key"] if name == "smtp.tls_listen" else []
-    for one in [name, *tls, *([pair[name]] if name in pair else [])]:
+    imap = ["imap.user", "imap.password_file"] if name == "imap.host" else []
+    for one in [name, *tls, *imap, *([pair[name]] if name in pair else [])]:
         monkeypatch.setenv(variable(one), OTHER[one])
     file = 'domain = "environet.example"\n[smtp]\nlisten = "127.0.0.9:25"\n[log]\nlevel = "error"\n'
     loaded = values(config.load(write(state, file)))

@@ -17,7 +17,11 @@ from gateway import config
 from gateway.administration.lists import SERVICES
 from gateway.app import KEYRING
 from gateway.cli import main
+from gateway.crypto import domain_key
+from gateway.delivery import machine
 from gateway.founding import CERTIFICATE, KEY
+from gateway.monitoring.doctor import CHECKS
+from gateway.monitoring.health import NAMES
 from gateway.posting.policy import POLICY
 from gateway.store.hold import Decision
 from gateway.store.mailing_list import TOPICS
@@ -181,7 +185,8 @@ def test_settings_in_blocks_are_there() -> None:
 @pytest.mark.parametrize(("name", "variable"), every(r"\bENVIRONET_[A-Z_]+\b"))
 def test_a_variable_of_the_environment_is_one(name: str, variable: str) -> None:
     known = {make_docs.variable(one) for one in SETTINGS}
-    assert variable in known | {"ENVIRONET_STATE"}
+    of_tests = {"ENVIRONET_CORPORA", "ENVIRONET_TEST_DATABASE"}
+    assert variable in known | {"ENVIRONET_STATE"} | of_tests
 
 
 # Addresses, files, names
@@ -191,7 +196,7 @@ def test_a_variable_of_the_environment_is_one(name: str, variable: str) -> None:
 def test_an_address_is_one(name: str, local_part: str) -> None:
     topics = {one for letter, local, *_ in TOPICS for one in (letter.lower(), local)}
     # The gateway's own keys have addresses too, and lists have desks.
-    others = {"gateway", "archive", *SERVICES}
+    others = {"gateway", "archive", "postmaster", *SERVICES}
     others |= {f"{topic}-{ending}" for topic in topics for ending in ("owner", "experts")}
     added = {hit for _, hit in every(r"list add ([a-z-]+)")}
     bounce = name == "contrib/postfix/README.md" and local_part == "NUMBER-TOKEN"
@@ -226,7 +231,9 @@ def test_every_folder_of_the_layout_is_there_and_none_is_left_out() -> None:
 
 
 def test_files_of_the_state_directory_are_those_that_init_makes() -> None:
-    made = {config.FILE, CERTIFICATE, KEY, KEYRING, "environet.sqlite"}
+    made = {
+        config.FILE, CERTIFICATE, KEY, KEYRING, "environet.sqlite", domain_key.FOLDER, machine.FILE
+    }  # fmt: skip
     named = {hit for _, hit in every(r"`STATE/([\w.-]+)`")}
     assert named == made
 
@@ -316,6 +323,26 @@ def test_log_lines_are_as_described() -> None:
     quiet = {"… is gone"}  # at level debug
     uvicorns = {"Exceeded concurrency limit.", "Invalid HTTP request received."}
     assert set(told) == (set(texts) - quiet) | uvicorns
+
+
+def names(heading: str) -> list[str]:
+    """What stands in the first column of a table of docs/operating.md, word by word."""
+    return [
+        word.strip("`") for one in rows("docs/operating.md", heading) for word in one[0].split(", ")
+    ]
+
+
+def test_the_runbook_has_an_entry_for_each_check_and_alert() -> None:
+    assert names("The doctor's checks") == ["configuration", "owner", *CHECKS]
+    assert names("Health's checks") == [*NAMES]
+    rules = (ROOT / "contrib" / "prometheus-rules.yml").read_text()
+    assert names("Alerts") == re.findall(r"alert: (\w+)", rules)
+
+
+def test_metrics_are_as_described() -> None:
+    made = re.findall(r'"(environet_[a-z_]+)"', SOURCES["gateway/monitoring/metrics.py"])
+    told = [one.removesuffix("_total") for one in names("Metrics")]
+    assert sorted(told) == sorted(made)
 
 
 def test_exit_statuses_are_as_described() -> None:

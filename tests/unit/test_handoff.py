@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway.delivery.handoff import Copy, Outcome, parse
+from gateway.delivery.handoff import Copy, Lost, Outcome, parse
 from gateway.delivery.smtp_client import SmtpHandoff
 from gateway.delivery.smtp_wire import Timeouts
 from gateway.errors import UsageError
@@ -407,6 +407,28 @@ def test_no_server_at_all() -> None:
     assert sorted(one.id for one in outcomes) == list(range(1, 301))
     assert {one.state for one in outcomes} == {"deferred"}
     assert "cannot reach the mail server" in outcomes[0].text
+
+
+def test_a_server_that_was_lost_is_asked_until_it_is_there_again() -> None:
+    async def main() -> None:
+        sink = Sink()
+        with socket.socket() as place:
+            place.bind(("127.0.0.1", 0))
+            port = place.getsockname()[1]
+        handoff = SmtpHandoff("127.0.0.1", port, "lists.example", connections=1, timeouts=QUICK)
+        await handoff.check()  # nothing is known yet, so nobody is asked
+        assert states(await hand(sink, handoff, [copy(1)])) == {1: "deferred"}
+        for _ in range(2):
+            with pytest.raises(Lost, match="cannot reach the mail server"):
+                await handoff.check()
+        async with await asyncio.start_server(sink.serve, "127.0.0.1", port):
+            await handoff.check()
+            await handoff.check()
+            assert states(await hand(sink, handoff, [copy(2)])) == {2: "sent"}
+            assert sink.connections == 1
+            await handoff.close()
+
+    asyncio.run(main())
 
 
 def test_a_server_that_limits_connections_gets_everything_over_the_others() -> None:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 from gateway.crypto.keyring import Keyring
 from gateway.errors import Unavailable
 from tests import programs
-from tests.programs import gpg
+from tests.faults.machine import has_disks
+from tests.gateway import short_place
+from tests.programs import gpg, run
 from tests.unit.keyring_home import LIMIT, LIST, TEXT, encrypted, fingerprint, made
 
 
@@ -73,7 +76,7 @@ def test_agent_that_hangs(own: Keyring) -> None:
     impatient = Keyring(own.home, timeout=0.5)
     assert impatient.unwrap(message, LIMIT)
     pid = agent_pid(own)
-    os.kill(pid, signal.SIGSTOP)
+    programs.suspend(pid)
     begun = time.monotonic()
     try:
         with pytest.raises(Unavailable, match="124"):
@@ -86,6 +89,32 @@ def test_agent_that_hangs(own: Keyring) -> None:
     finally:
         os.kill(pid, signal.SIGCONT)
     assert impatient.unwrap(message, LIMIT)
+
+
+@pytest.mark.skipif(not has_disks(), reason="needs root, for a disk that can be filled")
+@pytest.mark.parametrize("agent_runs", [True, False])
+def test_a_full_disk_is_not_the_messages_fault(tmp_path: Path, agent_runs: bool) -> None:
+    place = short_place("full")
+    run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(place)])
+    try:
+        own = Keyring.create(place / "gnupg", {})
+        own.generate("Wildlife", LIST)
+        message = encrypted(own, TEXT)
+        assert own.unwrap(message, LIMIT)
+        if not agent_runs:
+            own.close()
+        with (place / "filling").open("wb", buffering=0) as filling:
+            with suppress(OSError):
+                while True:
+                    filling.write(bytes(4096))
+            with pytest.raises(Unavailable):
+                own.unwrap(message, LIMIT)
+            filling.truncate(0)
+            assert own.unwrap(message, LIMIT)
+        own.close()
+    finally:
+        run(["umount", "--lazy", str(place)])  # an agent takes a moment to end
+        place.rmdir()
 
 
 def test_agent_without_memory(own: Keyring) -> None:

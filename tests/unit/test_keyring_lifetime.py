@@ -42,7 +42,7 @@ def own() -> Iterator[Keyring]:
 @pytest.fixture
 def expired(own: Keyring) -> str:
     """Fingerprint of a key for OWNER's address that was made in 2017 and expired in 2020."""
-    clock, end = "--faked-system-time=1500000000", "20200101T000000"
+    clock, end = "--faked-system-time=1500000000!", "20200101T000000"
     user_id = f"Old <{OWNER[1]}>"
     gpg(own.home, clock, "--passphrase", "", "--quick-gen-key", user_id, "ed25519", "sign", end)
     listing = gpg(own.home, "--with-colons", "--list-keys", OWNER[1]).decode()
@@ -53,7 +53,7 @@ def expired(own: Keyring) -> str:
 
 def to_expired(keyring: Keyring, option: str) -> bytes:
     """Encrypted to the expired key while it was valid, binary."""
-    clock = "--faked-system-time=1550000000"
+    clock = "--faked-system-time=1550000000!"
     return gpg(keyring.home, clock, option, OWNER[1], "--encrypt", data=TEXT)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -413,8 +411,7 @@ def test_the_words_of_a_listing_are_looked_for_in_titles_and_names(group: Group)
 def test_nothing_of_a_document_lies_in_the_clear(group: Group) -> None:
     approved(group)
     group.gateway.environet("ledger", "verify")
-    with closing(sqlite3.connect(str(group.app.database.url.database))) as connection:
-        dump = "\n".join(connection.iterdump()).encode()
+    dump = group.gateway.dump()
     assert b"document_version" in dump
     for secret in (b"Zwyrtkglimpf", b"Rosewood in sawn", b"Dalbergia", b"rosewood.pdf"):
         assert secret not in dump

@@ -194,7 +194,7 @@ def founded() -> Iterator[Place]:
         key: Officer.create("gpg", name, f"{key}@customs.example", None, "cv25519")
         for key, (name, _) in names.items()
     }
-    with RunningGateway(short_place("moderate"), quick=True) as gateway:
+    with RunningGateway(short_place("moderate")) as gateway:
         gateway.found()
         for key, (_, roles) in names.items():
             gateway.add_member(officers[key], roles=roles)

@@ -14,8 +14,12 @@ from sqlalchemy import Table, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.administration import logins
-from gateway.app import App, open_app
+from gateway.app import App, open_app, utc_now
+from gateway.config import Config
 from gateway.errors import Unavailable
+from gateway.monitoring import of_database
+from gateway.monitoring.scene import Scene
+from gateway.settings import DatabaseSection, WebSection
 from gateway.store import ledger, member, models
 from gateway.store.database import Database
 from gateway.store.web_session import WRITTEN_BY_THE_WEB
@@ -94,6 +98,8 @@ def group() -> Iterator[Group]:
 
 @pytest.fixture(scope="module")
 def on_sqlite(group: Group) -> Iterator[Database]:
+    if postgresql.is_chosen():
+        pytest.skip("the group's database is not SQLite's")
     app = open_app(group.gateway.state, web=True)
     yield app.database
     app.close()
@@ -255,6 +261,27 @@ def test_a_gateway_on_postgresql_has_the_role_for_its_archive(server: postgresql
         with gateway.reading() as session:
             assert ledger.verify(session).fault is None
         assert gateway.stop() == 0
+        _the_doctor_looks_at_the_roles(gateway, owners, webs)
+
+
+def _the_doctor_looks_at_the_roles(gateway: RunningGateway, owners: str, webs: str) -> None:
+    chosen = Config(
+        domain=gateway.domain,
+        database=DatabaseSection(url=owners),
+        web=WebSection(database_url=webs),
+    )
+    owner = Database(owners, gateway.state)
+    scene = Scene(gateway.state, chosen, owner, utc_now)
+    assert [one.state for one in of_database.database(scene)] == ["ok"]
+    for change, said in (
+        ("GRANT DELETE ON posting TO environet_web", "may DELETE on posting"),
+        ("REVOKE INSERT ON ledger FROM environet_web", "may too little on ledger"),
+        ("REVOKE UPDATE ON posting FROM environet", "the role may not UPDATE on posting"),
+    ):
+        with owner.transaction() as session:
+            session.execute(text(change))
+        assert [one.said for one in of_database.database(scene) if said in one.said], change
+    owner.close()
 
 
 def test_two_machines_answer_a_request_once_and_take_a_link_once(

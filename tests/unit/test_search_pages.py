@@ -48,7 +48,7 @@ def test_what_is_found_is_shown_harmlessly_with_its_words_marked(ana: Visitor) -
     assert '<a href="/B/1"><mark>Ivory</mark> &lt;b&gt;&amp; horn&lt;/b&gt;</a>' in page
     assert 'value="tusks subject:ivory"' in page
     assert "postings with “tusks” and “ivory” in the subject" in words(page)
-    assert re.search(r"1 posting found, in 0\.\d\d seconds", words(page))
+    assert re.search(r"1 posting found, in \d+\.\d\d seconds", words(page))
 
 
 def test_a_query_is_shown_harmlessly_too(ana: Visitor) -> None:

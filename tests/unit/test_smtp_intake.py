@@ -460,7 +460,7 @@ def test_far_more_data_than_taken_ends_the_session() -> None:
 def test_mails_of_all_clients_share_the_memory() -> None:
     mailbox = Mailbox()
     with (
-        open_door(mailbox, Limits(held_bytes=300_000)) as door,
+        open_door(mailbox, Limits(held_bytes=450_000)) as door,
         RawClient(door) as one,
         RawClient(door) as two,
     ):

@@ -169,7 +169,10 @@ def test_several_notices_are_told_in_any_order_and_all_of_them() -> None:
 
 
 def plain_notice(own: Officer, to: Officer, text: str, **how: object) -> bytes:
-    headers = {"Auto-Submitted": "auto-generated", "Autocrypt": "addr=gateway@environet.example"}
+    headers = {
+        "Auto-Submitted": "auto-generated", "Autocrypt": "addr=gateway@environet.example",
+        "DKIM-Signature": "v=1",
+    }  # fmt: skip
     return own.write(
         to=[to.address], subject="[ENVIRONET] You are invited", text=text, headers=headers,
         **{"form": "signed", **how},  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -280,8 +280,11 @@ def test_a_broken_reference_stops_a_migration(old: Old) -> None:
     raw.driver_connection.execute("INSERT INTO tick_off VALUES (77, 1)")  # type: ignore[union-attr]
     raw.close()
     database.close()
-    with pytest.raises(RuntimeError, match="breaks a reference of table tick_off"):
-        upgrade(open_app(old.gateway.state), print)
+    with (
+        closing(open_app(old.gateway.state)) as app,
+        pytest.raises(RuntimeError, match="breaks a reference of table tick_off"),
+    ):
+        upgrade(app, print)
     assert old.database.schema() == "0001"
 
 

@@ -22,6 +22,7 @@ from gateway.store.member import State
 from gateway.store.outbox import Delivery, OutboxEntry
 from gateway.store.posting import Posting
 from tests.gateway import CommandFailed
+from tests.postgresql import of_sqlite
 from tests.unit.group import Group, Hand
 
 ROLES = {
@@ -373,6 +374,7 @@ def test_an_entry_of_a_withdrawn_posting_is_dropped_by_the_worker(group: Group) 
     assert set(states(group, label).values()) == {Delivery.DROPPED}
 
 
+@of_sqlite
 def test_nothing_of_it_is_left_in_the_database(group: Group) -> None:
     label = group.post("ana", text=SECRET)
     group.deliver()

@@ -1,0 +1,1 @@
+"""Several hosts with one database, each in a network namespace of its own, and what harms them."""

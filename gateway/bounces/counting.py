@@ -43,7 +43,11 @@ def count(session: Session, app: App, entry_id: int, failure: Failure) -> bool:
     the limit is reached, and where the probe itself came back, no delivery. Whether it counted."""
     now = app.clock()
     entry = session.get(OutboxEntry, entry_id)
-    if entry is None or _is_old(entry, now) or session.get(Bounce, entry_id) is not None:
+    if entry is None or _is_old(entry, now):
+        return False
+    # Of bounces that come at once for one member the second waits here, and then sees the first.
+    member = session.get_one(Member, entry.member_id, with_for_update={"key_share": True})
+    if session.get(Bounce, entry_id) is not None:
         return False
     session.add(
         Bounce(
@@ -52,7 +56,6 @@ def count(session: Session, app: App, entry_id: int, failure: Failure) -> bool:
         )
     )  # fmt: skip
     session.flush()
-    member = session.get_one(Member, entry.member_id)
     if member.state is not State.ACTIVE:
         return False
     row = store.of(session, member.id) or _new(session, member, now)

@@ -2,6 +2,7 @@
 # make test   everything: style, types, layers, tests (DATABASE=postgresql: each test on PostgreSQL)
 # make bench  the cost of a copy, beside one gpg call a subscriber; and of a page of the archive
 # make drill  WHAT=faults|load|hosts|servers|restore|upgrade: a drill, and the table of what it showed
+# make fuzz   every reader of foreign bytes, SECONDS=60 each (WORDS="mail commands": these alone)
 PYTHON ?= python3
 export PYTHON
 BIN = .venv/bin
@@ -12,7 +13,9 @@ DATABASE ?= sqlite
 ON_DATABASE = ENVIRONET_TEST_DATABASE=$(DATABASE)
 SIDE_BY_SIDE = $(ON_DATABASE) $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test part bench drill check run-setup test-setup
+SECONDS ?= 60
+
+.PHONY: demo test part bench drill fuzz check run-setup test-setup
 
 demo: run-setup
 	@$(BIN)/python -m contrib.demo $(if $(ONCE),--once)
@@ -41,6 +44,10 @@ bench: test-setup
 
 drill: test-setup
 	@$(BIN)/python -m tests.drills $(WHAT) $(WORDS)
+
+fuzz:
+	@contrib/setup.sh fuzz
+	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(WORDS)
 
 run-setup:
 	@contrib/setup.sh run

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets a Debian 12 machine up: contrib/setup.sh run|test
+# Sets a Debian 12 machine up: contrib/setup.sh run|test|fuzz
 # Debian's packages are installed where that is allowed (root, or sudo without a password), Python's
 # go into .venv. Says what to install where it can't; harmless when all is there.
 set -eu
@@ -68,6 +68,7 @@ if [ ! -e "$stamp" ] || [ setup.cfg -nt "$stamp" ]; then
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     extra=
     [ "$goal" = test ] && extra='[test]'
+    [ "$goal" = fuzz ] && extra='[test,fuzz]'
     say "Installing Python packages into .venv"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".$extra"
     touch "$stamp"

@@ -134,12 +134,12 @@ class Entity:
     def _spans(self, most: int) -> list[tuple[int, int]]:
         with strict():
             boundary = self.fields.get_boundary()
-        if not boundary or len(boundary) > _MOST_BOUNDARY:
+        # RFC 2046 5.1.1: some octets of ASCII; the library puts others for all that is none.
+        if not boundary or not boundary.isascii() or len(boundary) > _MOST_BOUNDARY:
             raise Malformed("multipart without a usable boundary")
         delimiter = re.compile(
-            rb"\r?\n--" + re.escape(boundary.encode("ascii", "surrogateescape"))
-            + rb"(--)?[ \t]*(?=\r?\n|\Z)"
-        )  # fmt: skip
+            rb"\r?\n--" + re.escape(boundary.encode()) + rb"(--)?[ \t]*(?=\r?\n|\Z)"
+        )
         spans: list[tuple[int, int]] = []
         start: int | None = None
         # The first delimiter's line end is that of the blank line before the body.

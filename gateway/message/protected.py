@@ -128,9 +128,11 @@ def content_header(payload: Entity) -> bytes:
     """The header of `content_only`, CRLF lines; the fields as they stand but for the marks of
     protection, which would be untrue where nothing is protected any more."""
     lines = []
-    for name, value in payload.fields.items():
+    # raw: `items` would put "\ufffd" for each octet of a file's name that somebody sent as it is.
+    for name, raw in payload.fields.raw_items():
+        value = str(raw)
         if name.lower() in _CONTENT_FIELDS:
-            kept = _PROTECTION.sub("", str(value)) if name.lower() == "content-type" else str(value)
+            kept = _PROTECTION.sub("", value) if name.lower() == "content-type" else value
             folded = "\r\n ".join(line.strip() for line in kept.strip().splitlines())
             lines.append(f"{name}: {folded}\r\n")
     return "".join(lines).encode("utf-8", "surrogateescape")

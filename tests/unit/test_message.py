@@ -109,6 +109,11 @@ def test_content_keeps_its_content_fields_alone() -> None:
     )
 
 
+def test_octets_of_a_files_name_stay_as_they_are() -> None:
+    raw = 'Content-Type: application/pdf; name="façade.pdf"\r\n\r\n%PDF'.encode()
+    assert protected.content_only(entity.read(raw)) == raw
+
+
 def test_message_ids_are_read_and_bounded() -> None:
     ids = " ".join(f"<{number}@x.example>" for number in range(200))
     raw = f"References: {ids}\r\nIn-Reply-To: <9@x.example> (his mail)\r\n\r\n".encode()

@@ -135,7 +135,8 @@ def test_reading_and_downloading_are_in_the_ledger(archive: Archive, ana: Page) 
 def test_everything_can_be_done_with_keys_alone(archive: Archive, opened: Opened) -> None:
     page = opened(viewport={"width": 1200, "height": 800}).new_page()
     page.goto(ask(archive, page, "bo"))
-    # The button has the focus already.
+    # The button gets the focus by itself, as the browser draws the page.
+    page.locator("button:focus").wait_for()
     with page.expect_navigation():
         page.keyboard.press("Enter")
     page.keyboard.press("Tab")

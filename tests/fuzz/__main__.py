@@ -15,11 +15,16 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
-from tests.fuzz import seeds
+from tests.fuzz import dialogue, seeds
 from tests.fuzz.targets import TARGETS
+from tests.gateway import RunningGateway, short_place
+
+_SMTP = "smtp"
+"""A running gateway that dialogues are held with."""
 
 _LONGEST_INPUT = 16 * 1024
 _INPUT_SECONDS = 5
@@ -30,17 +35,20 @@ _MEMORY_MB = 1024
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join([*TARGETS, _SMTP]))
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
     parser.add_argument("--corpus", type=Path, help="where to keep what was reached")
     told = parser.parse_args()
-    unknown = set(told.targets) - set(TARGETS)
+    unknown = set(told.targets) - {*TARGETS, _SMTP}
     if unknown:
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
     print(f"{'target':<12}{'inputs':>10}{'a second':>10}{'reached':>9}  finding", flush=True)
     with tempfile.TemporaryDirectory() as kept:
         directory = told.corpus or Path(kept)
-        rows = [_fuzz(name, told.seconds, directory) for name in told.targets or TARGETS]
+        rows = [
+            _talk(told.seconds) if name == _SMTP else _fuzz(name, told.seconds, directory)
+            for name in told.targets or [*TARGETS, _SMTP]
+        ]
     return 0 if all(rows) else 1
 
 
@@ -73,6 +81,26 @@ def _fuzz(target: str, seconds: int, directory: Path) -> bool:
     elif run.returncode != 0:
         print(said[-2000:], flush=True)
     return run.returncode == 0
+
+
+def _talk(seconds: int) -> bool:
+    """Dialogues with a gateway of its own, from a number that is another one each time."""
+    first = number = time.time_ns()
+    found: list[str] = []
+    with RunningGateway(short_place("fuzz")) as gateway:
+        gateway.found()
+        gateway.start()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not found:
+            talk = dialogue.made(number)
+            found = dialogue.faults(talk, dialogue.held(("127.0.0.1", gateway.port), talk))
+            number += 1
+        if "Traceback" in gateway.log_text:
+            found.append("the log has a traceback")
+    count = number - first
+    what = f"dialogue {number - 1}: {', '.join(found)}" if found else "-"
+    print(f"{_SMTP:<12}{count:>10}{count // seconds:>10}{'':>9}  {what}", flush=True)
+    return not found
 
 
 def _explain(target: str, path: Path) -> None:

@@ -49,6 +49,11 @@ if [ "$goal" = test ]; then
     [ -x /usr/lib/dovecot/imap ] || wanted="$wanted dovecot-imapd"
     [ -x /usr/lib/dovecot/lmtp ] || wanted="$wanted dovecot-lmtpd"
     command -v swaks >/dev/null 2>&1 || wanted="$wanted swaks"
+    # Officers' programs, and what several hosts on one machine are made with.
+    command -v neomutt >/dev/null 2>&1 || wanted="$wanted neomutt"
+    command -v mutt >/dev/null 2>&1 || wanted="$wanted mutt"
+    [ -x /usr/sbin/nft ] || wanted="$wanted nftables"
+    [ -x /bin/ip ] || [ -x /usr/sbin/ip ] || wanted="$wanted iproute2"
     # For tests in a browser; Playwright's own download is not used.
     command -v chromium >/dev/null 2>&1 || wanted="$wanted chromium fonts-dejavu-core"
     command -v npm >/dev/null 2>&1 || wanted="$wanted npm"

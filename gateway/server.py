@@ -39,6 +39,7 @@ from gateway.monitoring.notify import keep_watchdog, notify
 from gateway.monitoring.watching import Monitoring
 from gateway.posting import directory
 from gateway.posting.opening import inflation_limit
+from gateway.posting.policy import NO_SIGNATURE
 from gateway.settings import split_host_port
 from gateway.store import leasing
 from gateway.upkeep import rounds
@@ -65,6 +66,7 @@ class Desk:
         self._wake = wake
         self._pool = ThreadPoolExecutor(app.config.policy.open_at_once + 2, "desk")
         self._slots = Turns(app.config.policy.open_at_once)
+        self._refusal_seconds = app.config.smtp.refusal_ms / 1000
         self._big = Turns(1)
 
     async def recipient(self, address: str) -> Reply | None:
@@ -73,7 +75,8 @@ class Desk:
 
     async def submit(self, envelope: Envelope) -> tuple[Reply, ...]:
         most = inflation_limit(self._app.config)
-        replies = None
+        clock = asyncio.get_running_loop().time
+        began, replies = clock(), None
         if len(envelope.data) <= BIG_MAIL:
             replies = await self._run(envelope, min(2 * BIG_MAIL, most))
         if replies is None:
@@ -82,6 +85,10 @@ class Desk:
         assert replies is not None  # noqa: S101  None is for a smaller limit alone
         if any(reply.accepted for reply in replies):
             self._wake()
+        if NO_SIGNATURE in replies and self._refusal_seconds:
+            # How long it took would tell a stranger whether a mail could be decrypted, and whether
+            # the key that it names is a member's.
+            await asyncio.sleep((began - clock()) % self._refusal_seconds)
         return replies
 
     async def _run(self, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:

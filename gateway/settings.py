@@ -144,6 +144,13 @@ class SmtpSection(Section):
     data_seconds: Seconds = Field(600, description="seconds that one mail's content may take")
     commands: Count = Field(10_000, description="commands in one session")
     errors: Count = Field(20, description="faulty commands in one session before 421")
+    refusal_ms: Annotated[int, Field(ge=0, le=5000)] = Field(
+        250,
+        description=(
+            "whoever's signature is none of a member's hears it after whole multiples of so many "
+            "milliseconds, which hides what took how long"
+        ),
+    )
 
 
 class WebSection(Section):

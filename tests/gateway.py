@@ -154,8 +154,8 @@ class RunningGateway:
         self.port = self.web_port = self.monitoring_port = 0
         handoff = f"smtp://127.0.0.1:{self.sink.port}" if self.sink else f"maildir:{self.mailboxes}"
         self._settings = {
-            "smtp.listen": "127.0.0.1:0", "web.listen": "", "web.processes": 1,
-            "handoff.to": handoff, "delivery.workers": 1,
+            "smtp.listen": "127.0.0.1:0", "smtp.refusal_ms": 0, "web.listen": "",
+            "web.processes": 1, "handoff.to": handoff, "delivery.workers": 1,
             # Nothing falls due behind a test's back: `environet upkeep` does it when it is asked.
             "delivery.first_retry_seconds": 1, "upkeep.every_seconds": 86400, **(settings or {}),
         }  # fmt: skip

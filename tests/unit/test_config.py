@@ -37,6 +37,7 @@ OTHER = {
     "smtp.data_seconds": "60",
     "smtp.commands": "50",
     "smtp.errors": "4",
+    "smtp.refusal_ms": "100",
     "web.listen": "127.0.0.2:8081",
     "web.url": "https://read.environet.example",
     "web.database_url": "postgresql+psycopg://reader@db.example/environet",

@@ -64,6 +64,8 @@ def _show(verdict: Verdict) -> None:
         click.echo("Only a part of it is signed; the rest would be left out.")
     if verdict.noted.repaired:
         click.echo("A mail server had taken its frame apart.")
+    if verdict.noted.imitates:
+        click.echo("Its text has lines like those of an attestation.")
     if verdict.noted.differs:
         click.echo(f"Other values stand outside for {', '.join(verdict.noted.differs)}.")
     for one in verdict.destined:

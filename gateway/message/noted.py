@@ -9,11 +9,13 @@ from dataclasses import dataclass
 class Noted:
     """repaired: a server on its way had taken the frame of the encryption apart. partial: the mail
     had more in it than what is signed, and that was left out. differs: names of header fields that
-    said something else outside than under the signature, which counts."""
+    said something else outside than under the signature, which counts. imitates: the text has lines
+    like those of the gateway's attestation, which are the author's all the same."""
 
     repaired: bool = False
     partial: bool = False
     differs: tuple[str, ...] = ()
+    imitates: bool = False
 
 
 NOTHING = Noted()

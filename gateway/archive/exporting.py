@@ -174,7 +174,7 @@ def _mail(parts: Sequence[bytes], *fields: tuple[str, str]) -> bytes:
     boundary = new_boundary(parts)
     content = ("Content-Type", f'multipart/mixed; boundary="{boundary}"')
     head = (encoded_field(*one) for one in (*fields, ("MIME-Version", "1.0"), content))
-    return b"".join(head) + b"\r\n" + multipart(boundary, parts) + b"\r\n"
+    return multipart(b"".join(head), boundary, parts)
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -39,10 +39,10 @@ class Batch:
 class Encryptor:
     """Encrypts one body to many certificates, keeping up to `capacity` of them parsed.
 
-    A parsed certificate takes 11 KiB stripped, 27 KiB whole.
+    A parsed certificate takes 18 KiB stripped, 27 KiB whole, and 50 microseconds.
     """
 
-    def __init__(self, capacity: int = 20_000) -> None:
+    def __init__(self, capacity: int = 5000) -> None:
         self._capacity = capacity
         self._parsed: dict[tuple[str, bytes], Cert] = {}
 
@@ -77,6 +77,7 @@ class Encryptor:
         if not message:
             return Batch(b"", {}, failed)
         encrypted = split(message)
+        del message  # as large as the posting
         owners: dict[str, set[int]] = {}
         for each in recipients:
             if each.id in parsed:
@@ -104,7 +105,8 @@ class Encryptor:
             if cert.fingerprint.upper() != recipient.fingerprint:
                 raise BadCertificate("it is not the certificate recorded")
             if len(self._parsed) >= self._capacity:
-                del self._parsed[next(iter(self._parsed))]
+                # Subscribers come in the same order each time: the oldest are the next needed.
+                self._parsed.popitem()
             self._parsed[key] = cert
         return self._parsed[key]
 

@@ -35,7 +35,7 @@ def letter(
     token: str,
     outer: Sequence[Field],
     protected: Sequence[Field],
-    parts: Sequence[bytes],
+    parts: list[bytes],
     sign: Sign,
     *,
     encrypted: bool = True,
@@ -55,8 +55,8 @@ def letter(
         f'Content-Type: multipart/mixed; boundary="{boundary}"; hp="{level}";\r\n'
         ' protected-headers="v1"\r\n'
     )
-    # CRLF after the closing delimiter, or notmuch calls the signature bad.
-    signed = type_field.encode() + fields + b"\r\n" + multipart(boundary, parts) + b"\r\n"
+    signed = multipart(type_field.encode() + fields, boundary, parts)
+    del parts  # as large as the posting, as is all that follows
     signature, micalg = sign(signed)
     signature_part = (
         b'Content-Type: application/pgp-signature; name="signature.asc"\r\n'
@@ -66,9 +66,9 @@ def letter(
     # RFC 3156 5
     head = (
         f'Content-Type: multipart/signed; micalg="{micalg}";\r\n'
-        f' protocol="application/pgp-signature"; boundary="{outer_boundary}"\r\n\r\n'
+        f' protocol="application/pgp-signature"; boundary="{outer_boundary}"\r\n'
     )
-    entity = head.encode() + multipart(outer_boundary, [signed, signature_part]) + b"\r\n"
+    entity = multipart(head.encode(), outer_boundary, [signed, signature_part])
     return Letter(b"".join(_field(name, value) for name, value in outer), entity, token)
 
 

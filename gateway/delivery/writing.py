@@ -68,22 +68,10 @@ def posting_letter(
         ("Subject", f"[{on.title}] {subject} ({plain(author.name)}, {author.country})"),
     ]
     most = config.policy.evidence_bytes if on.evidence_bytes is None else on.evidence_bytes
-    original = _original(posting, kept, opened, most)
-    parts = [
-        text_part(
-            presenting.attestation(app, posting, kept, subject, travels=original is not None)
-        ),
-        crlf(content_only(entity.read(opened.payload))),
-    ]
-    if original is not None:
-        parts.append(attachment(*original))
-    return letter(
-        posting.token,
-        outer,
-        protected,
-        parts,
-        partial(app.keyring.sign, fingerprint=on.key_fingerprint),
-    )
+    parts = _parts(app, posting, kept, opened, subject, most)
+    del kept, opened  # each as large as the posting
+    sign = partial(app.keyring.sign, fingerprint=on.key_fingerprint)
+    return letter(posting.token, outer, protected, parts, sign)
 
 
 def notice_letter(
@@ -150,7 +138,14 @@ def _enclosed(session: Session, app: App, posting: Posting) -> list[bytes]:
     """A posting inside a notice: its attestation, its content, and the signed original."""
     kept, opened = evidence.opened(app.vault, posting)
     subject = presenting.subject(session, kept)
-    original = _original(posting, kept, opened, app.config.policy.evidence_bytes)
+    return _parts(app, posting, kept, opened, subject, app.config.policy.evidence_bytes)
+
+
+def _parts(
+    app: App, posting: Posting, kept: Kept, opened: Content, subject: str, most: int
+) -> list[bytes]:
+    """Attestation, content, and the signed original where it has at most so many bytes."""
+    original = _original(posting, kept, opened, most)
     parts = [
         text_part(
             presenting.attestation(app, posting, kept, subject, travels=original is not None)

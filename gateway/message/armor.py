@@ -30,6 +30,7 @@ _BLANKS: Final = re.compile(rb"[ \t\r\n\f\v]*")
 _CHECKSUM_OCTETS: Final = 100
 # The CRC is folded by big integers of this many octets, several of which are in memory at once.
 _PIECE: Final = 1 << 20
+_WHOLE_LINES: Final = 8192 * _LINE_OCTETS
 
 
 def dearmor(text: bytes, kind: str = "MESSAGE") -> bytes:
@@ -107,18 +108,18 @@ class SharedArmor:
         if start not in self._tails:
             if len(self._tails) == _TAILS_KEPT:
                 del self._tails[next(iter(self._tails))]
-            rest = self._data[start:]
+            rest = memoryview(self._data)[start:]
             self._tails[start] = _Tail(
                 start, _lines(rest, self._line_end), crc24(rest, 0), _power(8 * len(rest))
             )
         return self._tails[start]
 
 
-def crc24(data: bytes, register: int = _INIT) -> int:
+def crc24(data: bytes | memoryview, register: int = _INIT) -> int:
     """RFC 9580 6.1.1; `register` is the CRC of what came before."""
     table = _table()
     for start in range(0, len(data), _PIECE):
-        piece = data[start : start + _PIECE]
+        piece = bytes(data[start : start + _PIECE])
         if len(piece) >= _FOLD_FROM:
             piece, register = _fold(piece, register), 0
         for octet in piece:
@@ -174,11 +175,14 @@ def _base64(text: bytes, start: int, end: int) -> bytes:
     return b"".join(decoded)
 
 
-def _lines(data: bytes, line_end: bytes) -> bytes:
-    text = binascii.b2a_base64(data, newline=False)
-    if not text:
-        return b""
-    return line_end.join([text[i : i + _LINE] for i in range(0, len(text), _LINE)]) + line_end
+def _lines(data: bytes | memoryview, line_end: bytes) -> bytes:
+    """Piece by piece: a line alone takes twice its length."""
+    written: list[bytes] = []
+    for at in range(0, len(data), _WHOLE_LINES):
+        text = binascii.b2a_base64(data[at : at + _WHOLE_LINES], newline=False)
+        lines = line_end.join([text[i : i + _LINE] for i in range(0, len(text), _LINE)])
+        written += (lines, line_end)
+    return b"".join(written)
 
 
 def _foot(crc: int, kind: str, line_end: bytes) -> bytes:

@@ -23,10 +23,14 @@ def undotted(quoted_printable: bytes) -> bytes:
     return quoted_printable.replace(b"\r\n.", b"\r\n=2E")
 
 
-def multipart(boundary: str, parts: Sequence[bytes]) -> bytes:
-    """The body of a multipart (RFC 2046 5.1.1), without a line end after its closing delimiter."""
+def multipart(head: bytes, boundary: str, parts: Sequence[bytes]) -> bytes:
+    """A multipart (RFC 2046 5.1.1) under a head of whole lines, with a line end after its closing
+    delimiter: notmuch calls a signature over one without it bad."""
     delimiter = b"--" + boundary.encode()
-    return b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts) + delimiter + b"--"
+    pieces = [head, b"\r\n"]
+    for part in parts:
+        pieces += (delimiter, b"\r\n", part, b"\r\n")
+    return b"".join((*pieces, delimiter, b"--\r\n"))  # at once: a part may have 50 MB
 
 
 def new_boundary(parts: Sequence[bytes]) -> str:

@@ -193,6 +193,8 @@ def decoded(value: str) -> str:
 
 def crlf(data: bytes) -> bytes:
     """The canonical text form: every line end CRLF (RFC 2049 4)."""
+    if data.count(b"\n") == data.count(b"\r\n"):
+        return data  # which may be 50 MB
     return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 

@@ -121,7 +121,8 @@ def differing(mail: Entity, payload: Entity) -> tuple[str, ...]:
 
 def content_only(payload: Entity) -> bytes:
     """An author's payload as a plain MIME part: content fields alone, no protected headers."""
-    return content_header(payload) + b"\r\n" + payload.body
+    body = memoryview(payload.buffer)[payload.body_start : payload.end]
+    return b"".join((content_header(payload), b"\r\n", body))
 
 
 def content_header(payload: Entity) -> bytes:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
-from tests import programs
+from tests import officers, programs
 from tests.gateway import RunningGateway, short_place
+from tests.interop import typing
 from tests.officers import Officer, ProgramMissing, parse
 from tests.programs import Gpg, KeyRequest
 
@@ -143,3 +146,37 @@ def test_the_evidence_is_what_the_program_had_signed(
         assert programs.verify_message(reading.evidence, author.certificate)[1] == original
     else:
         assert original.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") in reading.evidence
+
+
+@pytest.mark.parametrize("program", ["neomutt", "mutt"])
+def test_a_copy_is_opened_and_answered_in_mutt(
+    program: str,
+    delivered: tuple[str, dict[str, bytes]],
+    gateway: RunningGateway,
+    author: Officer,
+    list_key: tuple[str, bytes],
+) -> None:
+    _, copies = delivered
+    place = short_place("mutt")
+    try:
+        mutt = typing.Mutt(program, place, author, [list_key[1]])
+        screen = mutt.read(copies["author"])
+        answer = mutt.answer(copies["author"], "Seen at dusk – again.\n", opened=True)
+    finally:
+        rmtree(place)
+    assert "Good signature from: " in screen
+    assert "BAD" not in screen
+    assert SUBJECT in screen
+    assert "Author: Bo Berg <bo.berg@member.example>" in screen
+    assert "zwei Tonnen – Überprüfung läuft." in screen
+    assert "text/csv" in screen
+    assert re.search(r"original-signed\.(eml|pgp)", screen)
+    assert parse(answer)["To"].endswith(f"<{LIST}>")
+    assert len(officers.readers(answer)) == 2  # the list, and the author's own copy
+    assert gateway.send(answer, AUTHOR, [LIST]) == (250, "2.0.0 Accepted")
+    gateway.wait_until_delivered()
+    reading = author.read(gateway.copies(AUTHOR)[-1], list_key[1])
+    assert reading.list_signature == list_key[0]
+    assert reading.entity["Subject"] == SUBJECT.replace("] ", "] Re: ", 1)
+    assert reading.entity["In-Reply-To"] == parse(copies["author"])["Message-ID"]
+    assert "Seen at dusk – again." in reading.text

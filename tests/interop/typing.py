@@ -35,7 +35,10 @@ set realname="{name}" from={address} use_from=yes charset=utf-8 send_charset=utf
 set crypt_use_gpgme=yes crypt_autosign=yes crypt_autoencrypt=yes
 set pgp_sign_as={fingerprint} pgp_default_key={fingerprint} pgp_self_encrypt=yes
 set crypt_replyencrypt=yes crypt_replysign=yes crypt_replysignencrypted=yes
-set crypt_protected_headers_write=yes
+set crypt_protected_headers_write=yes crypt_protected_headers_read=yes crypt_verify_sig=yes
+set pager_stop=yes markers=no
+ignore *
+unignore from to subject date
 set editor="{place}/type %s" edit_headers=no include=yes fast_reply=yes autoedit=yes
 set abort_unmodified=no abort_nosubject=no quit=yes timeout=1
 """
@@ -45,6 +48,7 @@ _SEND = "#!/bin/sh\ncat > {place}/sent.new && mv {place}/sent.new {place}/sent\n
 
 
 # It asks again where the text was written as the clock went on to the next second.
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>])")
 _SENDING = ((b"Security:", b"y"), (b"Update encoding", b"y"))
 
 
@@ -79,16 +83,32 @@ class Mutt:
         keys = ((b"To: ", b"\r"), *_SENDING)
         return self._run(["-s", subject, "--", to], keys)
 
-    def answer(self, mail: bytes, text: str, where: str = "above") -> bytes:
-        """A reply to a mail, which is quoted below or above what is typed."""
+    def answer(
+        self, mail: bytes, text: str, where: str = "above", *, opened: bool = False
+    ) -> bytes:
+        """A reply to a mail, which is quoted below or above what is typed. opened: once it was
+        read, which is how the program learns its protected subject."""
         self._prepare(text, where)
+        begin = ((b"Msgs:1", b"\r"), (b"Good signature", b"r")) if opened else ((b"Msgs:1", b"r"),)
+        keys = (*begin, *_SENDING, (b"Mail sent", b"qx" if opened else b"x"))
+        return self._run(["-f", self._box(mail)], keys)
+
+    def read(self, mail: bytes) -> str:
+        """What a mail looks like: its page, with what is said of its signature, and the list of
+        its attachments."""
+        keys = ((b"Msgs:1", b"\r"), (b"Good signature", b"v"), (b"original-signed", b"qqx"))
+        screen = self._on_terminal(["-f", self._box(mail)], keys)
+        # Blanks are moves of the cursor.
+        return " ".join(_ESCAPES.sub(" ", screen.decode("utf-8", "replace")).split())
+
+    def _box(self, mail: bytes) -> str:
+        """A mailbox with a mail in it."""
         box = self._place / "box"
         shutil.rmtree(box, ignore_errors=True)
         for folder in ("cur", "new", "tmp"):
             (box / folder).mkdir(parents=True)
         (box / "new" / "1.mail").write_bytes(mail.replace(b"\r\n", b"\n"))
-        keys = ((b"Msgs:1", b"r"), *_SENDING, (b"Mail sent", b"x"))
-        return self._run(["-f", str(box)], keys)
+        return str(box)
 
     def _prepare(self, text: str, where: str) -> None:
         (self._place / "typed").write_text(text)
@@ -99,18 +119,22 @@ class Mutt:
         """The officer has compared the fingerprints of all certificates that they have."""
         listed = programs.gpg(self._home, "--with-colons", "--list-keys").decode().split("\n")
         trusted = "".join(f"{one.split(':')[9]}:6:\n" for one in listed if one.startswith("fpr:"))
+        programs.gpg(self._home, "--trust-model=pgp", "--check-trustdb")  # it makes the file
         programs.gpg(self._home, "--import-ownertrust", data=trusted.encode())
 
     def _run(self, words: Sequence[str], keys: Sequence[tuple[bytes, bytes]]) -> bytes:
         sent = self._place / "sent"
+        screen = self._on_terminal(words, keys)
+        assert sent.exists(), f"{self._program} sent nothing:\n{screen!r}"
+        return sent.read_bytes().replace(b"\n", b"\r\n")
+
+    def _on_terminal(self, words: Sequence[str], keys: Sequence[tuple[bytes, bytes]]) -> bytes:
         command = [self._program, "-n", "-F", str(self._place / "rc"), *words]
         environment = {
             **os.environ, "GNUPGHOME": str(self._home), "HOME": str(self._place), "TERM": "xterm",
             "LC_ALL": "C.UTF-8", "TZ": "UTC",
         }  # fmt: skip
-        screen = on_terminal(command, keys, environment)
-        assert sent.exists(), f"{self._program} sent nothing:\n{screen!r}"
-        return sent.read_bytes().replace(b"\n", b"\r\n")
+        return on_terminal(command, keys, environment)
 
 
 def on_terminal(

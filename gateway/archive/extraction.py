@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gateway.archive import confined, parts, pdf
 from gateway.archive.parts import Parts
 from gateway.errors import Malformed
-from gateway.message import hypertext, pgpmime, submission
+from gateway.message import hypertext, submission
 from gateway.message.entity import Entity
 
 MOST_CHARACTERS = 1_000_000
@@ -45,7 +45,7 @@ def _of_pdf(part: Entity) -> str:
     if parts.size(part) > pdf.MOST_BYTES:
         return ""
     try:
-        made = confined.run("gateway.archive.pdf", pgpmime.decoded_body(part), seconds=PDF_SECONDS)
+        made = confined.run("gateway.archive.pdf", part.decoded_body(), seconds=PDF_SECONDS)
     except Malformed:
         return ""
     return (made or b"").decode("utf-8", "replace")

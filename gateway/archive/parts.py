@@ -9,7 +9,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from gateway.errors import Malformed
-from gateway.message import hypertext, pgpmime, submission
+from gateway.message import hypertext, submission
 from gateway.message.entity import Entity
 from gateway.message.thread import plain
 
@@ -79,7 +79,7 @@ def file_name(part: Entity, number: int) -> str:
 def data(part: Entity) -> bytes:
     """A part as its author attached it; where its transfer encoding is broken, as it came."""
     try:
-        return pgpmime.decoded_body(part)
+        return part.decoded_body()
     except Malformed:
         return part.body
 

@@ -6,8 +6,11 @@ because the library keeps neither the exact bytes nor a bound on memory.
 
 from __future__ import annotations
 
+import binascii
+import quopri
 import re
 import unicodedata
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,6 +125,21 @@ class Entity:
     def field(self, name: str) -> str:
         """A field's value on one line, RFC 2047 words decoded, "" where it is not there."""
         return decoded(str(self.fields.get(name, "")))
+
+    def decoded_body(self) -> bytes:
+        """The body with its transfer encoding undone. Raises Malformed on an unknown one."""
+        match self.transfer_encoding:
+            case "7bit" | "8bit" | "binary" | "":
+                return self.body
+            case "base64":
+                try:
+                    return b64decode(re.sub(rb"\s+", b"", self.body), validate=True)
+                except (binascii.Error, ValueError):
+                    raise Malformed("broken base64") from None
+            case "quoted-printable":
+                return quopri.decodestring(self.body)
+            case _:
+                raise Malformed("unknown transfer encoding")
 
     def parts(self, most: int = MOST_PARTS) -> Iterator[Entity]:
         """The parts of a multipart, without the line end that belongs to the delimiter.

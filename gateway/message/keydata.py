@@ -15,7 +15,6 @@ from gateway.message.address import in_field, normalise
 from gateway.message.armor import dearmor
 from gateway.message.entity import Entity
 from gateway.message.packet import PUBLIC_KEY, SECRET_KEY, SECRET_SUBKEY, packets
-from gateway.message.pgpmime import decoded_body
 from gateway.message.protected import protected_fields
 from gateway.message.submission import is_text, leaves
 
@@ -156,7 +155,7 @@ def _file_name(part: Entity) -> str:
 def _decoded(part: Entity) -> bytes:
     """A part's content, in ASCII where it is text for Windows; empty where it can't be decoded."""
     try:
-        data = decoded_body(part)
+        data = part.decoded_body()
     except Malformed:
         return b""
     for mark, charset in _BYTE_ORDER_MARKS:

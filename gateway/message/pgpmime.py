@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import binascii
-import quopri
 import re
-from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gateway.errors import Malformed
+from gateway.message import mended
 from gateway.message.armor import dearmor
 from gateway.message.entity import Entity, crlf, read
 from gateway.message.signed import detached
@@ -64,18 +62,18 @@ def ciphertext(mail: Entity) -> Ciphertext | None:
     beside clear ones is not encrypted. Raises Malformed where it says that it is and is not.
     """
     if mail.content_type == "multipart/encrypted":
-        if mail.parameter("protocol") != "application/pgp-encrypted":
-            raise Malformed("encrypted, but not by OpenPGP")
-        # RFC 3156 4: exactly two parts, the control part and the message.
-        parts = list(mail.parts(most=2))
-        if len(parts) != 2 or parts[0].content_type != "application/pgp-encrypted":
-            raise Malformed("multipart/encrypted without its two parts")
-        return Ciphertext(dearmored(decoded_body(parts[1])), inline=False)
+        return _of_encrypted(mail)
     if mail.content_type == "multipart/mixed":
-        message = _taken_apart(mail)
-        return Ciphertext(message, inline=False, repaired=True) if message else None
-    if mail.content_type == "text/plain":
-        text = decoded_body(mail)
+        within = mended.encrypted_within(mail)
+        if within is not None:
+            return replace(_of_encrypted(within), repaired=True)
+        part = mended.message_within(mail)
+        if part is not None:
+            return Ciphertext(dearmored(part.decoded_body()), inline=False, repaired=True)
+        return None
+    text_part = mended.text_within(mail) if mail.content_type == "multipart/alternative" else mail
+    if text_part is not None and text_part.content_type == "text/plain":
+        text = text_part.decoded_body()
         if text.lstrip().startswith(_BEGIN_MESSAGE):
             end = text.find(_END_MESSAGE)
             if end < 0 or text[end + len(_END_MESSAGE) :].strip():
@@ -84,23 +82,14 @@ def ciphertext(mail: Entity) -> Ciphertext | None:
     return None
 
 
-def _taken_apart(mail: Entity) -> bytes | None:
-    """The message of a multipart/encrypted that Microsoft Exchange made a multipart/mixed of, with
-    an empty text in front and both parts in base64; None where it is anything else.
-
-    Nothing in it can be read but the message, so there is one way only to put it together again.
-    """
-    try:
-        parts = list(mail.parts(most=3))
-    except Malformed:
-        return None
-    types = ("text/plain", "application/pgp-encrypted", "application/octet-stream")
-    if tuple(part.content_type for part in parts) != types:
-        return None
-    text, control, message = parts
-    if decoded_body(text).strip() or decoded_body(control).strip() != b"Version: 1":
-        return None
-    return dearmored(decoded_body(message))
+def _of_encrypted(entity: Entity) -> Ciphertext:
+    if entity.parameter("protocol") != "application/pgp-encrypted":
+        raise Malformed("encrypted, but not by OpenPGP")
+    # RFC 3156 4: exactly two parts, the control part and the message.
+    parts = list(entity.parts(most=2))
+    if len(parts) != 2 or parts[0].content_type != "application/pgp-encrypted":
+        raise Malformed("multipart/encrypted without its two parts")
+    return Ciphertext(dearmored(parts[1].decoded_body()), inline=False)
 
 
 def signed(entity: Entity) -> Signed | None:
@@ -111,7 +100,7 @@ def signed(entity: Entity) -> Signed | None:
     ):
         return Signed(Form.MULTIPART, entity.raw)
     if entity.content_type == "text/plain":
-        text = decoded_body(entity).strip()
+        text = entity.decoded_body().strip()
         if text.startswith(_BEGIN_SIGNED) and text.endswith(_END_SIGNATURE):
             return Signed(Form.CLEARTEXT, text)
     return None
@@ -135,7 +124,7 @@ def signed_part(entity: Entity) -> Signed | None:
         elif (whole := signed(one)) is not None:
             found.append(whole)
         elif one.content_type == "text/plain" and not one.is_attachment:
-            found += _cleartext_within(decoded_body(one))
+            found += _cleartext_within(one.decoded_body())
     return found[0] if len(found) == 1 else None
 
 
@@ -160,7 +149,7 @@ def multipart_signed(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     signature = parts[1]
     if signature.content_type != "application/pgp-signature":
         raise Malformed("multipart/signed without a signature")
-    block = decoded_body(signature)
+    block = signature.decoded_body()
     if len(block) > _ARMOR_BLOCK_LIMIT:
         raise Malformed("signature of more than 64 KiB")
     # RFC 3156 5: signed is the CRLF form, whatever line ends it has come with.
@@ -185,22 +174,6 @@ def cleartext_signed(data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
         for line in rest[:cut].split(b"\n")
     ]
     return b"\r\n".join(lines), detached(dearmor(rest[cut + 1 :].strip(), "SIGNATURE"))
-
-
-def decoded_body(entity: Entity) -> bytes:
-    """A part's body with its transfer encoding undone. Raises Malformed on an unknown one."""
-    match entity.transfer_encoding:
-        case "7bit" | "8bit" | "binary" | "":
-            return entity.body
-        case "base64":
-            try:
-                return b64decode(re.sub(rb"\s+", b"", entity.body), validate=True)
-            except (binascii.Error, ValueError):
-                raise Malformed("broken base64") from None
-        case "quoted-printable":
-            return quopri.decodestring(entity.body)
-        case _:
-            raise Malformed("unknown transfer encoding")
 
 
 def dearmored(body: bytes) -> bytes:

@@ -10,7 +10,6 @@ from starlette.routing import Route
 from gateway.archive import parts, reading
 from gateway.errors import Malformed
 from gateway.message.entity import Entity
-from gateway.message.pgpmime import decoded_body
 from gateway.posting import evidence
 from gateway.store.posting import Posting
 from gateway.web import pictures
@@ -70,7 +69,7 @@ def preview(visit: Visit) -> Response:
     if part.content_type not in reading.PICTURES or parts.size(part) > pictures.MOST_BYTES:
         raise NotThere
     try:
-        made = pictures.preview(decoded_body(part))
+        made = pictures.preview(part.decoded_body())
     except Malformed:
         raise NotThere from None
     visit.enter("read", posting=found.label, part=number)

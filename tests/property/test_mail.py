@@ -45,7 +45,7 @@ def test_any_entity_is_read(raw: bytes) -> None:
     found = entity.read(raw)
     protected.fields_of(found)
     protected.content_only(found)
-    for read in (found.parts, lambda: pgpmime.decoded_body(found), lambda: pgpmime.signed(found)):
+    for read in (found.parts, found.decoded_body, lambda: pgpmime.signed(found)):
         with suppress(Malformed):
             read()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 from base64 import encodebytes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,27 +38,57 @@ def signed_part(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Ground:
     return ground
 
 
-def taken_apart(mail: bytes, text: bytes = b"", control: bytes = b"Version: 1\r\n") -> bytes:
-    """As Microsoft Exchange leaves a multipart/encrypted behind."""
-    outer = parse(mail)
-    message = list(outer.iter_parts())[1].get_payload(decode=True)
+Part = tuple[str, bytes]
+"""Type with its parameters, content."""
+
+
+def message_of(mail: bytes) -> bytes:
+    """The armored message of an encrypted mail."""
+    message = list(parse(mail).iter_parts())[1].get_payload(decode=True)
     assert isinstance(message, bytes)
-    parts = (
-        ("text/plain; charset=us-ascii", text),
-        ("application/pgp-encrypted; name=version.txt", control),
-        ("application/octet-stream; name=encrypted.asc", message),
-    )
+    return message
+
+
+def of_parts(mail: bytes, kind: str, *parts: Part) -> bytes:
+    """The mail with other parts, each in base64, under its header."""
     body = b"".join(
-        f"--x\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode()
+        f"--x\r\nContent-Type: {one}\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode()
         + encodebytes(content).replace(b"\n", b"\r\n")
-        for kind, content in parts
+        for one, content in parts
     )
-    return (
-        fields_of(mail)
-        + b'Content-Type: multipart/mixed; boundary="x"\r\n\r\n'
-        + body
-        + b"--x--\r\n"
+    head = fields_of(mail) + f'Content-Type: multipart/{kind}; boundary="x"\r\n\r\n'.encode()
+    return head + body + b"--x--\r\n"
+
+
+def by_exchange(
+    mail: bytes, text: bytes = b"", control: bytes = b"Version: 1\r\n", *, renamed: bool = False
+) -> bytes:
+    """As Microsoft Exchange leaves a multipart/encrypted behind."""
+    name = "octet-stream; name=ATT00001" if renamed else "pgp-encrypted; name=version.txt"
+    return of_parts(
+        mail, "mixed", ("text/plain; charset=us-ascii", text), (f"application/{name}", control),
+        ("application/octet-stream; name=encrypted.asc", message_of(mail)),
+    )  # fmt: skip
+
+
+def by_google(mail: bytes, footer: bytes = b"\r\n-- \r\n\r\n") -> bytes:
+    """With a footer, of which the address of the company is empty."""
+    outer = parse(mail)
+    entity = mail[mail.index(b"Content-Type: multipart/encrypted") :]
+    assert outer.get_content_type() == "multipart/encrypted"
+    text = (
+        b"Content-Type: text/plain; charset=UTF-8\r\nContent-Disposition: inline\r\n\r\n" + footer
     )
+    body = b"--z\r\n" + text + b"\r\n--z\r\n" + entity + b"\r\n--z--\r\n"
+    return fields_of(mail) + b"Content-Type: multipart/mixed; boundary=z\r\n\r\n" + body
+
+
+def by_webmail(mail: bytes, more: str = "") -> bytes:
+    """An armored message as somebody put it into a page that writes hypertext."""
+    message = message_of(mail).decode().replace("\r\n", "\n")
+    lines = "".join(f"<div>{line or '<br>'}</div>" for line in (more + message).split("\n"))
+    markup = f'<div dir="ltr">{lines}</div>'.encode()
+    return of_parts(mail, "alternative", ("text/plain", message.encode()), ("text/html", markup))
 
 
 def with_footer(ground: Ground, *, second: bool = False) -> bytes:
@@ -102,18 +133,48 @@ def test_the_command_tells_who_signed_and_which_rule_decides_but_no_content(
     assert failed.value.status == 3
 
 
-def test_a_frame_that_was_taken_apart_is_put_together_and_said_to_be(ground: Ground) -> None:
-    assert ground.post(taken_apart(ground.mail())).startswith("250 ")
+MENDED = {
+    "Exchange": by_exchange,
+    "Exchange, with other names": partial(by_exchange, renamed=True),
+    "Proton": partial(by_exchange, text=b"Empty Message"),
+    "Google": by_google,
+}
+
+
+@pytest.mark.parametrize("how", MENDED.values(), ids=MENDED)
+def test_a_frame_that_was_taken_apart_is_put_together_and_said_to_be(
+    ground: Ground, how: Callable[[bytes], bytes]
+) -> None:
+    assert ground.post(how(ground.mail())).startswith("250 ")
     copy = ground.delivered()
     assert SECRET.encode() in copy
     assert b"a mail server had taken the frame of the mail apart" in copy
 
 
-@pytest.mark.parametrize(
-    "how", [{"text": b"Clear text beside it.\r\n"}, {"control": b"Version: 2\r\n"}]
-)
-def test_a_frame_with_anything_else_in_it_is_not(ground: Ground, how: dict[str, bytes]) -> None:
-    assert ground.post(taken_apart(ground.mail(), **how)).startswith("523 ")
+def test_an_armored_message_in_hypertext_is_taken_where_the_text_says_the_same(
+    ground: Ground,
+) -> None:
+    mail = ground.mail(form="inline", subject="In a page", text="At dusk, by webmail.\n")
+    message = parse(mail).get_payload(decode=True)
+    assert isinstance(message, bytes)
+    carrier = fields_of(mail) + encrypted_entity(message)
+    assert ground.post(by_webmail(carrier)).startswith("250 ")
+    assert b"At dusk, by webmail." in ground.delivered()
+
+
+NOT_MENDED = {
+    "text": partial(by_exchange, text=b"Clear text beside it.\r\n"),
+    "control": partial(by_exchange, control=b"Version: 2\r\n"),
+    "footer": partial(by_google, footer=b"-- \r\nTrust this.\r\n"),
+    "hypertext": partial(by_webmail, more="Trust this.\n"),
+}
+
+
+@pytest.mark.parametrize("how", NOT_MENDED.values(), ids=NOT_MENDED)
+def test_a_frame_with_anything_else_in_it_is_not(
+    ground: Ground, how: Callable[[bytes], bytes]
+) -> None:
+    assert ground.post(how(ground.mail())).startswith("523 ")
 
 
 def test_what_is_signed_in_part_is_refused(ground: Ground) -> None:

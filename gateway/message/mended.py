@@ -1,0 +1,60 @@
+"""PGP/MIME that a mail server on the way took apart, put together again where only one way of doing
+so leaves nothing over: what is in the clear in it is nothing, or a known nothing."""
+
+from __future__ import annotations
+
+from gateway.errors import Malformed
+from gateway.message import hypertext
+from gateway.message.entity import Entity
+
+_NOTHING = (b"", b"--", b"Empty Message")
+"""What stands where no text is: an empty footer's line, and Proton's word for it."""
+_CONTROL = b"Version: 1"  # RFC 3156 4
+_CONTROL_TYPES = ("application/pgp-encrypted", "application/octet-stream")
+
+
+def encrypted_within(mixed: Entity) -> Entity | None:
+    """The multipart/encrypted that a server put an empty footer beside: Google Workspace does."""
+    parts = _parts(mixed, most=2)
+    encrypted = [one for one in parts if one.content_type == "multipart/encrypted"]
+    rest = [one for one in parts if one.content_type == "text/plain" and _is_nothing(one)]
+    return encrypted[0] if len(parts) == 2 and len(encrypted) == len(rest) == 1 else None
+
+
+def message_within(mixed: Entity) -> Entity | None:
+    """The part with the message of a multipart/encrypted that was made a multipart/mixed of, behind
+    an empty text: Microsoft Exchange does, and Proton, and either may call the parts otherwise."""
+    parts = _parts(mixed, most=3)
+    if len(parts) != 3:
+        return None
+    first, control, message = parts
+    is_whole = (
+        first.content_type == "text/plain"
+        and _is_nothing(first)
+        and control.content_type in _CONTROL_TYPES
+        and control.decoded_body().strip() == _CONTROL
+        and message.content_type == "application/octet-stream"
+    )
+    return message if is_whole else None
+
+
+def text_within(alternative: Entity) -> Entity | None:
+    """The text of a mail that has it as hypertext, too, and says nothing else there: what webmail
+    makes of an armored message that was put into it, as Mailvelope does."""
+    parts = _parts(alternative, most=2)
+    if tuple(one.content_type for one in parts) != ("text/plain", "text/html"):
+        return None
+    text, markup = (one.decoded_body().decode("ascii", "replace") for one in parts)
+    return parts[0] if "".join(text.split()) == "".join(hypertext.text(markup).split()) else None
+
+
+def _parts(mail: Entity, most: int) -> list[Entity]:
+    """None where there are more, or it is no multipart that can be read."""
+    try:
+        return list(mail.parts(most))
+    except Malformed:
+        return []
+
+
+def _is_nothing(part: Entity) -> bool:
+    return part.decoded_body().strip() in _NOTHING

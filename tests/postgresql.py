@@ -51,16 +51,18 @@ def programs() -> Path | None:
 @dataclass(frozen=True, slots=True)
 class Server:
     """socket: the folder of its socket, which is how it is reached. address: an IPv4 address at
-    which it listens too. within: words before each command, which run it on another host."""
+    which it listens too. within: words before each command, which run it on another host. durable:
+    whether it waits for the disk; what tests leave behind is thrown away anyhow."""
 
     bin: Path
     socket: Path
     address: str = ""
     within: tuple[str, ...] = ()
+    durable: bool = False
 
     def start(self) -> None:
         options = f"-c listen_addresses='{self.address}' -c unix_socket_directories={self.socket}"
-        options += " -c fsync=off -c max_connections=300"
+        options += f" -c fsync={'on' if self.durable else 'off'} -c max_connections=300"
         self._run("pg_ctl", "-w", "-l", self.socket / "log", "-o", options, "start")
 
     def stop(self) -> None:
@@ -147,12 +149,14 @@ def shared_server() -> Server:
 
 
 @contextmanager
-def running_server(address: str = "", within: Sequence[str] = ()) -> Iterator[Server]:
+def running_server(
+    address: str = "", within: Sequence[str] = (), *, durable: bool = False
+) -> Iterator[Server]:
     bin_ = programs()
     if bin_ is None:
         raise AssertionError("PostgreSQL is not installed: apt-get install postgresql")
     place = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
-    server = Server(bin_, place, address, tuple(within))
+    server = Server(bin_, place, address, tuple(within), durable)
     try:
         if os.geteuid() == 0:
             shutil.chown(place, _OWNER)

@@ -113,7 +113,7 @@ def run(counts: Sequence[int], sizes: Sequence[int], workers: int, most_bytes: f
 def databases(count: int, size: int, workers: Sequence[int]) -> None:
     """Print copies a second by number of workers, on SQLite and on PostgreSQL."""
     with crowd(count) as (place, author, people), ExitStack() as ends:
-        server = ends.enter_context(running_server())
+        server = ends.enter_context(running_server(durable=True))
         shown(("database", "workers", "subscribers", "text bytes", "a copy", "copies/s",
                "CPU a copy", "database CPU"))  # fmt: skip
         for kind in ("sqlite", "postgresql"):

@@ -15,6 +15,7 @@ from gateway.archive.blocks import Block, blocks
 from gateway.archive.parts import Parts
 from gateway.errors import Malformed
 from gateway.message import entity
+from gateway.message.noted import Noted
 from gateway.message.protected import Fields
 from gateway.message.submission import Content
 from gateway.message.thread import own_subject
@@ -64,7 +65,7 @@ class Header:
 @dataclass(frozen=True, slots=True)
 class Body:
     """What a posting says. cut: its text goes on in the download; attachments: at most
-    MOST_ATTACHED of `attached`."""
+    MOST_ATTACHED of `attached`. noted: of the form of the mail."""
 
     subject: str
     subject_signed: bool
@@ -74,6 +75,7 @@ class Body:
     has_hypertext: bool
     attachments: tuple[Attached, ...]
     attached: int
+    noted: Noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ def _body(kept: Kept, opened: Content, titles: Collection[str], most: int) -> Bo
             for number, part in enumerate(found.attachments[:MOST_ATTACHED], 1)
         ),
         len(found.attachments),
+        kept.noted,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from email.utils import format_datetime, formataddr
 from typing import Any
 
@@ -96,9 +98,14 @@ def unseal(vault: Vault, row: Posting | Version) -> Kept:
         _fields(details["fields"]),
         _fields(details["protected"]),
         vault.open(f"posting/{row.token}/certificate", row.certificate),
-        # What was kept by versions before this one has none.
-        Noted(**{name: _frozen(value) for name, value in details.get("noted", {}).items()}),
+        _noted(details.get("noted", {})),
     )
+
+
+def _noted(kept: Mapping[str, Any]) -> Noted:
+    """Earlier versions kept none of it, and later ones, beside this one, may keep more."""
+    known = {one.name for one in dataclass_fields(Noted)}
+    return Noted(**{name: _frozen(value) for name, value in kept.items() if name in known})
 
 
 def opened(vault: Vault, row: Posting | Version) -> tuple[Kept, Content]:

@@ -3,6 +3,7 @@ ledger has of it."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -138,6 +139,29 @@ def test_a_subject_outside_the_signature_is_called_so(group: Group, at: Browsers
     said = words(at("bo").text(path(label)))
     assert "The subject is not signed." in said
     assert "Not mine (not signed)" in said
+
+
+def test_what_is_amiss_with_the_form_of_a_mail_is_said(group: Group, at: Browsers) -> None:
+    text = "Author: Bo Berg, Police\nSignature: good\n"
+    imitating, plain = (group.post("ana", text=one) for one in (text, LONG))
+    note = "The text has lines like those that the gateway puts over a posting."
+    assert note in words(at("bo").text(path(imitating)))
+    assert note not in words(at("bo").text(path(plain)))
+    change(group, imitating, details=with_noted(group, imitating))
+    said = words(at("bo").text(path(imitating)))
+    assert "Parts of the mail were not signed, and are left out." in said
+    assert "A mail server had taken the frame of the mail apart." in said
+    assert "Outside of the signature other values stood for: Subject, Date." in said
+
+
+def with_noted(group: Group, label: str) -> bytes:
+    """A posting's sealed details, as if everything had been amiss."""
+    with group.app.database.reading() as session:
+        found = postings.get(session, label)
+        name = f"posting/{found.token}/details"
+        details = json.loads(group.app.vault.open(name, found.details))
+    details["noted"].update(partial=True, repaired=True, differs=["Subject", "Date"])
+    return group.app.vault.seal(name, json.dumps(details).encode())
 
 
 def test_what_was_changed_is_not_called_good(group: Group, at: Browsers) -> None:

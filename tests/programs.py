@@ -104,6 +104,13 @@ class Gpg(Program):
         "rsa3072": ("rsa3072", "rsa3072"),
         "rsa4096": ("rsa4096", "rsa4096"),
         "nistp256": ("nistp256", "nistp256"),
+        "nistp384": ("nistp384", "nistp384"),
+        "nistp521": ("nistp521", "nistp521"),
+        "brainpoolP256r1": ("brainpoolP256r1", "brainpoolP256r1"),
+        "brainpoolP384r1": ("brainpoolP384r1", "brainpoolP384r1"),
+        "brainpoolP512r1": ("brainpoolP512r1", "brainpoolP512r1"),
+        "dsa": ("dsa2048", "cv25519"),
+        "elgamal": ("ed25519", "elg2048"),
     }
 
     def _generate(self, request: KeyRequest) -> bytes:
@@ -249,6 +256,22 @@ class Sequoia(Program):
         "rsa3072": {"cipher_suite": pysequoia.CipherSuite.RSA3k},
         "nistp256": {"cipher_suite": pysequoia.CipherSuite.P256},
         "v6": {"profile": pysequoia.Profile.RFC9580},
+        "v6-448": {
+            "profile": pysequoia.Profile.RFC9580,
+            "cipher_suite": pysequoia.CipherSuite.Cv448,
+        },
+        "v6-mlkem768": {
+            "profile": pysequoia.Profile.RFC9580,
+            "encryption_algorithm": pysequoia.EncryptionAlgorithm.MLKEM768_X25519,
+        },
+        "v6-mldsa65": {
+            "profile": pysequoia.Profile.RFC9580,
+            "cipher_suite": pysequoia.CipherSuite.MLDSA65_Ed25519,
+        },
+        "v6-mldsa87": {
+            "profile": pysequoia.Profile.RFC9580,
+            "cipher_suite": pysequoia.CipherSuite.MLDSA87_Ed448,
+        },
     }
 
     def _generate(self, request: KeyRequest) -> bytes:

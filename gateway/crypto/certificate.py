@@ -36,6 +36,10 @@ from gateway.message.packet import PUBLIC_KEY, split
 _LEAST_BITS: Final = 2048
 
 
+SERVED = "Ed25519, Ed448, RSA from 3072 bits on, and P-256, P-384 and P-521 are."
+"""Beside those of version 6, which nobody has without knowing it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key of a certificate, as its owner's newest verified self-signature describes it.
@@ -117,7 +121,9 @@ def _judged(found: Iterable[Packet]) -> Certificate:
         *CERTIFICATIONS,
     )
     revoked = primary.has(SignatureType.KeyRevocation)
-    expires_at, by_sequoia = _sequoia_reading(data, revoked)
+    expires_at, by_sequoia = _sequoia_reading(
+        data, revoked, algorithm.of_key(primary.packet.body).name
+    )
     expires_at = earliest(expires_at, _expiry(primary.packet, statements))
     subkeys = [
         _key(each.packet, bindings, bindings, each.has(SignatureType.SubkeyRevocation))
@@ -172,7 +178,11 @@ def admission_faults(certificate: Certificate, now: datetime) -> tuple[str, ...]
         if not key.live(now)
     )
     if in_use and not encrypts_to(certificate):
-        faults.append("It can't be encrypted to: a key or signature in it is too weak, or broken.")
+        faults.append(
+            f"It can't be encrypted to: a key or signature in it is too weak, or broken, or "
+            f"{' or '.join(sorted({key.algorithm.name for key in in_use}))} is not served here. "
+            f"{SERVED}"
+        )
     return tuple(faults)
 
 
@@ -247,10 +257,10 @@ def _expiry(key: Parsed, statements: Iterable[Parsed]) -> datetime | None:
     )
 
 
-def _sequoia_reading(data: bytes, revoked: bool) -> tuple[datetime | None, bool]:
+def _sequoia_reading(data: bytes, revoked: bool, name: str) -> tuple[datetime | None, bool]:
     """(expiry, revoked) of the primary key as Sequoia, which verifies with it, understands it.
 
-    Where nothing but a revocation is left to read, that is enough.
+    name: of the key's algorithm. Where nothing but a revocation is left to read, that is enough.
     """
     cert = parse(data)
     try:
@@ -259,8 +269,8 @@ def _sequoia_reading(data: bytes, revoked: bool) -> tuple[datetime | None, bool]
         if revoked:
             return None, True
         raise BadCertificate(
-            "Its primary key is of a weak algorithm, or has no self-signature that counts "
-            f"(SHA-1 no longer does): {first_line(error)}."
+            f"Its primary key is {name}, a weak algorithm or one that is not served here, or has "
+            f"no self-signature that counts (SHA-1 no longer does): {first_line(error)}. {SERVED}"
         ) from None
 
 

@@ -268,6 +268,19 @@ def test_every_function_that_is_named_is_defined() -> None:
                 assert code.removesuffix("()") in known, f"{name}: {code}"
 
 
+def test_whatever_an_attacker_can_not_do_is_shown_by_a_test() -> None:
+    _, _, after = DOCUMENTS["docs/threat-model.md"].partition(
+        "\n| attacker | can not | shown by |\n"
+    )
+    table = [[cell.strip() for cell in line.strip("|").split("|")]
+             for line in after.partition("\n\n")[0].splitlines()[1:]]  # fmt: skip
+    assert len(table) > 25
+    for attacker, claim, shown in table:
+        file, name = re.fullmatch(r"`(tests/[\w./-]+)`(?: `(\w+)\(\)`)?", shown).groups()  # type: ignore[union-attr]
+        assert (ROOT / file).is_file(), f"{attacker}: {claim}"
+        assert name is None or name in defined((ROOT / file).read_text()), f"{claim}: {name}"
+
+
 # What the gateway says and writes down
 
 

@@ -141,6 +141,10 @@ class Gpg(Program):
     def decrypt(self, message: bytes) -> bytes:
         return self._gpg("--decrypt", "--skip-verify", data=message)
 
+    def secret(self) -> bytes:
+        """The secret key, armored, for another program of the same officer's."""
+        return self._gpg("--armor", "--export-secret-keys")
+
     def close(self) -> None:
         run(["gpgconf", "--homedir", str(self.home), "--kill", "all"])
 

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 import pytest
 
 from gateway.message.armor import armor
-from tests.officers import encrypted_entity, parse, signed_entity
+from tests.officers import Officer, encrypted_entity, parse, signed_entity
 from tests.scenarios.judged import LIST, Ground, fields_of, founded
 
 REFUSED = "550 5.7.1 No good signature of an active member over the whole mail"
@@ -44,6 +44,14 @@ def around(mail: bytes, *parts: bytes) -> bytes:
 
 def html(markup: bytes) -> bytes:
     return b"Content-Type: text/html; charset=utf-8\r\n\r\n" + markup
+
+
+@pytest.fixture(scope="module")
+def bo(ground: Ground) -> Iterator[Officer]:
+    """A member with GnuPG."""
+    with Officer.create("gpg", "Bo Berg", "bo.berg@police.example") as officer:
+        ground.gateway.add_member(officer)
+        yield officer
 
 
 HERE = b""
@@ -157,3 +165,15 @@ def test_a_subject_is_turned_round_for_nobody(ground: Ground) -> None:
 
 def _all_parts(mail: EmailMessage) -> list[EmailMessage]:
     return [one for one in mail.walk() if isinstance(one, EmailMessage)]
+
+
+@pytest.mark.parametrize(
+    ("mark", "is_taken"), [("", True), ("!", False)], ids=["plain", "critical"]
+)
+def test_a_notation_that_nobody_knows_makes_a_signature_bad_where_it_is_critical(
+    ground: Ground, bo: Officer, mark: str, is_taken: bool
+) -> None:
+    """RFC 9580 5.2.3.24: whoever does not know what is critical takes the signature for bad."""
+    notation = f"{mark}to-be-read-only-if@police.example=agreed"
+    mail = ground.mail(bo, text=f"With a notation{mark}.\n", options=["--sig-notation", notation])
+    assert ground.post(mail, bo).startswith("250 ") == is_taken

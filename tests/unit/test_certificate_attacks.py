@@ -94,6 +94,21 @@ def test_a_flood_in_the_owners_name_is_refused() -> None:
     assert time.process_time() - started < 4
 
 
+@pytest.mark.parametrize("by_mail", [True, False])
+def test_what_is_too_large_or_has_too_many_subkeys_is_refused_unread(by_mail: bool) -> None:
+    ana, ben = Owner(), Owner()
+    subkey = ben.subkey + ana.on_subkey(0x18, ben.body, ENCRYPTS)
+    many, large = ana.certificate() + subkey * 1000, ana.certificate() + bytes(10 * 2**20)
+    for data, why in ((many, "too many keys and user IDs"), (large, "larger than 1 MB")):
+        started = time.process_time()
+        if by_mail:
+            assert why in refused(ana.certificate(), data)
+        else:
+            with pytest.raises(BadCertificate, match=why):
+                read(data)
+        assert time.process_time() - started < 2  # milliseconds; each signature verified: seconds
+
+
 def forgeries(ana: Owner, ben: Owner) -> Iterator[tuple[int, bytes]]:
     """(place among the packets, signature) that say ill or good of Ana's certificate."""
     user_id, subkey = USER.encode(), ben.body

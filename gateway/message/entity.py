@@ -112,9 +112,12 @@ class Entity:
 
         Signed text that merely stands where a header would must not be taken for one and dropped.
         """
+        return "content-type" in self.fields and not self.has_broken_header
+
+    @property
+    def has_broken_header(self) -> bool:
         # By kind: for a multipart, some Pythons call it a defect that the body was not parsed.
-        broken = any(isinstance(one, _HEADER_DEFECTS) for one in self.fields.defects)
-        return "content-type" in self.fields and not broken
+        return any(isinstance(one, _HEADER_DEFECTS) for one in self.fields.defects)
 
     def parameter(self, name: str) -> str:
         """A parameter of Content-Type, lower case, "" where it is not there."""

@@ -10,6 +10,9 @@ from gateway.message.entity import Entity
 _NOTHING = (b"", b"--", b"Empty Message")
 """What stands where no text is: an empty footer's line, and Proton's word for it."""
 _CONTROL = b"Version: 1"  # RFC 3156 4
+_BEGIN = b"-----BEGIN PGP MESSAGE-----"
+_MOST_MARKUP, _LEAST_MARKUP = 4, 4096
+"""Times a text's length, and octets beside that, that the same as hypertext has at most."""
 _CONTROL_TYPES = ("application/pgp-encrypted", "application/octet-stream")
 
 
@@ -44,8 +47,14 @@ def text_within(alternative: Entity) -> Entity | None:
     parts = _parts(alternative, most=2)
     if tuple(one.content_type for one in parts) != ("text/plain", "text/html"):
         return None
-    text, markup = (one.decoded_body().decode("ascii", "replace") for one in parts)
-    return parts[0] if "".join(text.split()) == "".join(hypertext.text(markup).split()) else None
+    # The hypertext is not read, whatever its size, before it can be what it should be.
+    text = parts[0].decoded_body()
+    longest = _MOST_MARKUP * len(text) + _LEAST_MARKUP
+    if not text.lstrip().startswith(_BEGIN) or parts[1].end - parts[1].body_start > longest:
+        return None
+    markup = parts[1].decoded_body().decode("ascii", "replace")
+    seen = hypertext.text(markup).encode("ascii", "replace")
+    return parts[0] if b"".join(text.split()) == b"".join(seen.split()) else None
 
 
 def _parts(mail: Entity, most: int) -> list[Entity]:

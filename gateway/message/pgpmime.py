@@ -18,7 +18,7 @@ _BEGIN_SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _BEGIN_SIGNATURE = b"\n-----BEGIN PGP SIGNATURE-----"
 _END_SIGNATURE = b"-----END PGP SIGNATURE-----"
 _ARMOR_BLOCK_LIMIT = 64 * 1024
-_MOST_PARTS = 50
+_MOST_PARTS, _MOST_NESTING = 50, 20
 """Of a mail that is searched for the one that is signed."""
 
 
@@ -114,12 +114,12 @@ def signed_part(entity: Entity) -> Signed | None:
     others' words did not write them.
     """
     found: list[Signed] = []
-    waiting = [entity]
+    waiting = [(entity, 0)]
     while waiting and len(found) < 2:
-        one = waiting.pop(0)
+        one, depth = waiting.pop(0)
         if one.content_type == "multipart/mixed":
-            waiting = [*one.parts(_MOST_PARTS), *waiting]
-            if len(waiting) > _MOST_PARTS:
+            waiting = [*((part, depth + 1) for part in one.parts(_MOST_PARTS)), *waiting]
+            if len(waiting) > _MOST_PARTS or depth == _MOST_NESTING:
                 return None
         elif (whole := signed(one)) is not None:
             found.append(whole)

@@ -11,10 +11,8 @@ from gateway.message.entity import Entity, decoded
 _MESSAGE_ID = re.compile(r"<([^<>\s@]{1,200}@[^<>\s@]{1,250})>")
 _MOST_REFERENCES = 50
 _PLACEHOLDERS = frozenset({"", "...", "[...]", "Encrypted Message", "Encrypted email"})
-_PROTECTION = re.compile(
-    r";\s{0,9}(?:hp|protected-headers)\s{0,9}=\s{0,9}(?:\"[^\"]{0,20}\"|[^;\s\"]{0,20})",
-    re.IGNORECASE,
-)
+_PARAMETER = re.compile(r';\s*([^=;"\s]+)\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^;"]*)')
+_PROTECTION = ("hp", "protected-headers")
 _CONTENT_FIELDS = ("content-type", "content-transfer-encoding", "content-disposition",
                    "content-description", "content-language", "content-id")  # fmt: skip
 
@@ -72,13 +70,21 @@ def protected_fields(payload: Entity) -> Fields | None:
     return None
 
 
-def merged(outer: Fields, protected: Fields | None) -> Fields:
+def is_whole(payload: Entity) -> bool:
+    """Whether a payload has all fields of its mail inside (RFC 9788 2.1.1), not some of them."""
+    return payload.parameter("hp") in ("clear", "cipher")
+
+
+def merged(outer: Fields, protected: Fields | None, *, whole: bool = False) -> Fields:
     """What the author meant: a protected field wins; what is not protected is taken from outside.
 
-    An outer placeholder for a subject ("...") is no subject.
+    An outer placeholder for a subject ("...") is no subject. whole: see `is_whole`. What such a
+    mail answers has to stand inside, as it decides on who reads it.
     """
     if protected is None:
         return outer
+    if whole:
+        outer = replace(outer, in_reply_to=(), references=())
     subject = "" if outer.subject in _PLACEHOLDERS else outer.subject
     return replace(
         outer,
@@ -133,7 +139,12 @@ def content_header(payload: Entity) -> bytes:
     for name, raw in payload.fields.raw_items():
         value = str(raw)
         if name.lower() in _CONTENT_FIELDS:
-            kept = _PROTECTION.sub("", value) if name.lower() == "content-type" else value
+            kept = _PARAMETER.sub(_unprotected, value) if name.lower() == "content-type" else value
             folded = "\r\n ".join(line.strip() for line in kept.strip().splitlines())
             lines.append(f"{name}: {folded}\r\n")
     return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _unprotected(parameter: re.Match[str]) -> str:
+    """Nothing of one that says what is protected; any other as it stands, quoted or not."""
+    return "" if parameter[1].lower() in _PROTECTION else parameter[0]

@@ -12,9 +12,10 @@ import quopri
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from gateway.errors import Malformed, TooLarge
-from gateway.message import armor, entity, signed
+from gateway.message import armor, entity, one_meaning, signed
 from gateway.message.entity import Entity
 from gateway.message.pgpmime import (
     Form,
@@ -28,9 +29,8 @@ MOST_ENTITIES = 2000
 """Parts of a whole mail, at every depth together."""
 _FIRST_BYTES = 64 * 1024
 _PIECE = 1 << 20
-_BOUNDARY = "original-signed-object"
+_TYPE_FIELD = re.compile(rb"^content-type[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _BARE_CR = re.compile(rb"\r(?!\n)")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 # Only charsets of mail: Python knows codecs besides whose decoding takes for ever.
 _CHARSETS = re.compile(
     r"ascii|utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp\d+|koi8-[rtu]|mac-[a-z0-9]+|big5(hkscs)?|gb2312"
@@ -69,10 +69,18 @@ def content(source: Signed, limit: int) -> Content:
     if signatures and source.form in (Form.INLINE, Form.CLEARTEXT):
         # The sender chooses the form, which no signature covers: a MIME entity shown as text would
         # lose its protected headers.
-        if "content-type" in entity.read(body[: entity.MOST_HEADER_BYTES]).fields:
+        if _begins_with_a_header(body):
             raise Malformed("a MIME entity presented as text")
         payload = _text_entity(body)
     return Content(body, signatures, payload)
+
+
+def _begins_with_a_header(text: bytes) -> bool:
+    """Whether a text could be a MIME entity's."""
+    try:
+        return "content-type" in entity.read(text[: entity.MOST_HEADER_BYTES]).fields
+    except TooLarge:  # a text of very many lines without an empty one
+        return bool(_TYPE_FIELD.search(text[: entity.MOST_HEADER_BYTES]))
 
 
 def check_payload(opened: Content) -> None:
@@ -81,11 +89,9 @@ def check_payload(opened: Content) -> None:
     # The reverse of the above: signed text presented as MIME would lose its first paragraph.
     if not payload.is_mime:
         raise Malformed("signed payload without a MIME header")
-    for part in leaves(payload):
-        if part.transfer_encoding == "binary" and _BARE_LF.search(
-            part.buffer, part.body_start, part.end
-        ):
-            raise Malformed("binary part, which the CRLF form of mail would change")
+    one_meaning.check_whole(payload)
+    for part in entities(payload):
+        one_meaning.check(part)
 
 
 def evidence(
@@ -106,9 +112,8 @@ def evidence(
     survives_crlf = is_text or opened.body == entity.crlf(opened.body)
     if source.form is Form.INLINE or not survives_crlf:
         return "original-signed.pgp", armor.armor(source.data, "MESSAGE")
-    boundary = _BOUNDARY
-    while boundary.encode() in opened.body:
-        boundary += "-"
+    # The same each time, and nothing has its own hash in it.
+    boundary = f"original-signed-{sha256(opened.body).hexdigest()[:32]}"
     block = entity.crlf(armor.armor(b"".join(opened.signatures), "SIGNATURE"))
     type_field = (
         f'Content-Type: multipart/signed; micalg="{signed.micalg(facts[0].hash)}";\r\n'
@@ -130,7 +135,12 @@ def evidence(
 
 
 def leaves(payload: Entity) -> Iterator[Entity]:
-    """The parts that are no multiparts themselves, in order.
+    """The parts that are no multiparts themselves, in order. Raises as `entities`."""
+    return (part for part in entities(payload) if not part.is_multipart)
+
+
+def entities(payload: Entity) -> Iterator[Entity]:
+    """A payload and all parts in it, in order, each before those that it consists of.
 
     Raises TooLarge on nesting deeper than 20 and on more than 2,000 parts in all.
     """
@@ -138,8 +148,8 @@ def leaves(payload: Entity) -> Iterator[Entity]:
     seen = 0
     while waiting:
         part, depth = waiting.pop()
+        yield part
         if not part.is_multipart:
-            yield part
             continue
         if depth == MOST_NESTING:
             raise TooLarge("MIME nesting deeper than 20")

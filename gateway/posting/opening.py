@@ -15,6 +15,7 @@ from gateway.message.protected import (
     Fields,
     differing,
     fields_of,
+    is_whole,
     merged,
     protected_fields,
 )
@@ -90,7 +91,7 @@ def open_mail(mail: Entity, unwrap: Unwrap, limit: int, *, partly: bool = False)
         payload = entity.read(content.payload)
         has_fields = source.form in (Form.MESSAGE, Form.MULTIPART)
         protected = protected_fields(payload) if has_fields else None
-        merged_fields = merged(outer, protected)
+        merged_fields = merged(outer, protected, whole=is_whole(payload))
         differs = differing(mail, payload) if protected else ()
         noted = Noted(repaired, partial, differs, lookalike.attests(payload))
     except (Malformed, Undecryptable) as error:

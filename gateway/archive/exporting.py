@@ -14,13 +14,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.app import App
-from gateway.archive import mbox
+from gateway.archive import harmless, mbox
 from gateway.errors import Malformed
 from gateway.message import entity
 from gateway.message.composing import multipart, new_boundary, text_part
-from gateway.message.entity import crlf, encoded_field
+from gateway.message.entity import encoded_field
 from gateway.message.marking import Marking
-from gateway.message.protected import content_only
 from gateway.message.thread import plain
 from gateway.posting import evidence, presenting, visibility
 from gateway.posting.evidence import Kept
@@ -140,7 +139,7 @@ def mail(
             sender = _claimed_sender(kept, posting.author.address)
         subject = presenting.subject(session, kept)
         said = presenting.attestation(app, posting, kept, subject, travels=False)
-        parts = [text_part(said), crlf(content_only(entity.read(content.payload)))]
+        parts = [text_part(said), harmless.content(entity.read(content.payload))]
     except Malformed:
         subject = posting.label
         parts = [text_part(f"{posting.label} can't be read: what is kept of it was damaged.\n")]

@@ -9,6 +9,7 @@ from functools import partial
 from sqlalchemy.orm import Session, defer
 
 from gateway.app import App
+from gateway.archive import harmless
 from gateway.delivery.letter import (
     Field,
     Letter,
@@ -21,7 +22,6 @@ from gateway.delivery.letter import (
 from gateway.message import entity
 from gateway.message.armor import armor, dearmor
 from gateway.message.composing import text_part, undotted
-from gateway.message.entity import crlf
 from gateway.message.protected import content_only
 from gateway.message.submission import Content
 from gateway.message.thread import plain
@@ -150,7 +150,7 @@ def _parts(
         text_part(
             presenting.attestation(app, posting, kept, subject, travels=original is not None)
         ),
-        crlf(content_only(entity.read(opened.payload))),
+        harmless.content(entity.read(opened.payload)),
     ]
     return parts if original is None else [*parts, attachment(*original)]
 

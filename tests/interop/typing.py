@@ -156,6 +156,7 @@ def on_terminal(
                 screen += os.read(terminal, 65536)
             except OSError:  # the program has ended
                 break
+            continue  # what is typed while it writes has it leave off
         found = next((n for n, (mark, _) in enumerate(left) if mark in screen[seen:]), None)
         if found is not None:
             os.write(terminal, left[found][1])

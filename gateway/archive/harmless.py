@@ -1,0 +1,157 @@
+"""An author's content as it travels: hypertext without style, and nothing else that a mail program
+shows by itself but text and pictures.
+
+Programs show all parts of a mail on one page, where the style of one reaches the others: with it an
+author could hide the attestation over their posting, and write another one. What they signed goes
+along as it was, and is in the archive.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import encodebytes
+from collections.abc import Iterator
+
+import nh3
+
+from gateway.archive import confined
+from gateway.message import entity
+from gateway.message.entity import Entity
+from gateway.message.protected import content_header
+from gateway.message.submission import leaves, text
+
+_HERE = 64 * 1024
+"""Characters that are parsed in this process: it takes time with the square of their depth."""
+_MOST = 1 << 20
+"""Of more a hypertext is sent as a file."""
+_SECONDS = 2
+_TAGS = frozenset(
+    {
+        "a", "abbr", "address", "article", "b", "bdi", "big", "blockquote", "br", "caption",
+        "center", "cite", "code", "col", "colgroup", "dd", "del", "dfn", "div", "dl", "dt", "em",
+        "figcaption", "figure", "font", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header",
+        "hr", "i", "img", "ins", "kbd", "li", "mark", "ol", "p", "pre", "q", "s", "samp",
+        "section", "small", "span", "strike", "strong", "sub", "sup", "table", "tbody", "td",
+        "tfoot", "th", "thead", "tr", "tt", "u", "ul", "var", "wbr",
+    }
+)  # fmt: skip
+_DROPPED = frozenset(
+    {"script", "style", "title", "textarea", "template", "noscript", "svg", "math"}
+)
+_ATTRIBUTES = {
+    "*": {"dir", "lang"},
+    "a": {"href"},
+    "img": {"src", "alt", "width", "height"},
+    "li": {"value"},
+    "ol": {"start"},
+    "td": {"colspan", "rowspan", "align"},
+    "th": {"colspan", "rowspan", "align"},
+}
+_SHOWN = ("text/", "image/")
+_HYPERTEXT = b"Content-Type: text/html; charset=utf-8\r\n"
+_DISPOSITION = re.compile(rb"^content-disposition:[^;\r\n]*", re.IGNORECASE | re.MULTILINE)
+_KIND = re.compile(rb"^content-type:[^;\r\n]*", re.IGNORECASE | re.MULTILINE)
+_TYPE, _ENCODING = (
+    re.compile(rb"^%b:.*\r\n(?:[ \t].*\r\n)*" % name, re.IGNORECASE | re.MULTILINE)
+    for name in (b"content-type", b"content-transfer-encoding")
+)
+
+
+def content(payload: Entity) -> bytes:
+    """A payload as a MIME part without protected fields, CRLF lines."""
+    return entity.crlf(b"".join(_pieces(payload)))
+
+
+def _pieces(payload: Entity) -> Iterator[bytes | memoryview]:
+    """The parts between the others as they stand, of which each may have 50 MB."""
+    buffer = memoryview(payload.buffer)
+    at = payload.start
+    if payload.is_multipart:
+        yield content_header(payload)
+        yield b"\r\n"
+        at = payload.body_start
+    for part in leaves(payload):
+        made = _made_anew(part)
+        if made is None and part is not payload:
+            continue
+        yield buffer[at : part.start]
+        header, body = made or (content_header(part), buffer[part.body_start : part.end])
+        yield header + b"\r\n"
+        yield body
+        at = part.end
+    yield buffer[at : payload.end]
+
+
+def _made_anew(part: Entity) -> tuple[bytes, bytes] | None:
+    """Header and body of a part that does not travel as it is; None of any other."""
+    if part.content_type == "text/html" and not part.is_attachment:
+        markup = text(part)
+        made = harmless(markup) if len(markup) <= _MOST else None
+        if made is not None:
+            return _encoded(content_header(part), _HYPERTEXT, made.encode("utf-8", "replace"))
+        return _as_file(part)
+    is_shown = part.content_type.startswith(_SHOWN) and not part.file_name.lower().endswith(".eml")
+    if is_shown or (part.is_attachment and part.transfer_encoding == "base64"):
+        return None
+    return _as_file(part)
+
+
+def _as_file(part: Entity) -> tuple[bytes, bytes]:
+    """The same as an attachment, in base64: Thunderbird shows forwarded mails otherwise, and what
+    has a name like one, with their style."""
+    header = content_header(part)
+    kind = part.content_type
+    if kind.startswith("message/") or kind == "text/html":
+        header = _KIND.sub(b"Content-Type: application/octet-stream", header, count=1)
+    if _DISPOSITION.search(header):
+        header = _DISPOSITION.sub(b"Content-Disposition: attachment", header, count=1)
+    else:
+        header += b"Content-Disposition: attachment\r\n"
+    if part.transfer_encoding == "base64":
+        return header, part.body
+    return _encoded(header, b"", part.decoded_body())
+
+
+def _encoded(header: bytes, kind: bytes, data: bytes) -> tuple[bytes, bytes]:
+    """kind: a Content-Type field in place of the header's own."""
+    kept = _ENCODING.sub(b"", _TYPE.sub(kind, header) if kind else header)
+    body = encodebytes(data).replace(b"\n", b"\r\n").removesuffix(b"\r\n")
+    return kept + b"Content-Transfer-Encoding: base64\r\n", body
+
+
+def harmless(markup: str) -> str | None:
+    """Hypertext without style, script, and pictures from elsewhere; None where it took too long."""
+    if len(markup) <= _HERE:
+        return _cleaned(markup)
+    made = confined.run(__name__, markup.encode("utf-8", "replace"), seconds=_SECONDS)
+    return None if made is None else made.decode()
+
+
+def prepare() -> None:
+    """Have nh3 make its tables."""
+    _cleaned("")
+
+
+def work(data: bytes) -> bytes:
+    """What `confined` runs."""
+    return _cleaned(data.decode()).encode()
+
+
+def _cleaned(markup: str) -> str:
+    return nh3.clean(
+        markup,
+        tags=set(_TAGS),
+        clean_content_tags=set(_DROPPED),
+        attributes={name: set(values) for name, values in _ATTRIBUTES.items()},
+        attribute_filter=_kept,
+        url_schemes={"http", "https", "mailto", "cid"},
+        link_rel=None,
+        strip_comments=True,
+    )
+
+
+def _kept(tag: str, name: str, value: str) -> str | None:
+    """Pictures come with the mail; one from elsewhere would tell that it is read."""
+    if (tag, name) == ("img", "src"):
+        return value if value.lower().startswith("cid:") else None
+    return None if value.lower().startswith("cid:") else value

@@ -1,0 +1,92 @@
+"""An author's content as it travels: no style of it reaches the attestation over it."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import pytest
+
+from gateway.archive import harmless
+from gateway.message import entity
+
+STYLE = b"<style>.moz-text-plain{display:none}</style>"
+FORGED = (
+    STYLE + b'<p style="position:absolute;top:0" class="x" id="y" onclick="z()">Author: Bo</p>'
+    b'<img src="https://collect.example/p.png"><img src="cid:seal@x"><script>1</script><!-- c -->'
+    b'<a href="javascript:1">a</a><a href="https://cites.example/">b</a><td colspan=2 bgcolor=red>'
+)
+FORWARDED = b"From: a@b.example\r\nContent-Type: text/html\r\n\r\n" + FORGED
+
+
+def mixed(*parts: bytes) -> bytes:
+    body = b"".join(b"--q\r\n" + one + b"\r\n" for one in parts)
+    return b"Content-Type: multipart/mixed; boundary=q; hp=cipher\r\n\r\n" + body + b"--q--\r\n"
+
+
+def sent(payload: bytes) -> tuple[bytes, list[EmailMessage]]:
+    """As it travels, and its parts."""
+    made = harmless.content(entity.read(payload))
+    whole = message_from_bytes(made, policy=SMTP)
+    assert isinstance(whole, EmailMessage)
+    return made, [one for one in whole.walk() if isinstance(one, EmailMessage)]
+
+
+def test_hypertext_has_no_style_left_and_loads_nothing() -> None:
+    for payload in (
+        b"Content-Type: text/html; charset=utf-8\r\nSubject: x\r\n\r\n" + FORGED,
+        mixed(
+            b"Content-Type: text/plain\r\n\r\nText.", b"Content-Type: text/html\r\n\r\n" + FORGED
+        ),
+    ):
+        _, parts = sent(payload)
+        (part,) = (one for one in parts if one.get_content_type() == "text/html")
+        markup = part.get_content()
+        assert "Author: Bo" in markup
+        for gone in ("style", "class", "id=", "onclick", "collect.example", "script", "<!--",
+                     "bgcolor"):  # fmt: skip
+            assert gone not in markup
+        assert 'src="cid:seal@x"' in markup
+        assert 'href="https://cites.example/"' in markup
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Content-Type: message/rfc822\r\n",
+        b"Content-Type: message/rfc822\r\nContent-Disposition: inline; filename=a.eml\r\n",
+        b"Content-Type: application/octet-stream; name=a.eml\r\n",
+        b"Content-Type: application/octet-stream\r\n"
+        b'Content-Disposition: attachment; filename="a.EML"\r\n',
+        b"Content-Type: application/xhtml+xml; name=a.html\r\n",
+        b"Content-Type: image/png; name=a.eml\r\n",
+    ],
+)
+def test_what_a_program_could_show_is_a_file_in_base64(header: bytes) -> None:
+    made, (_, part) = sent(mixed(header + b"\r\n" + FORWARDED))
+    assert part.get_content_disposition() == "attachment"
+    assert part.get_content_type() != "message/rfc822"
+    assert part["Content-Transfer-Encoding"] == "base64"
+    assert part.get_payload(decode=True) == FORWARDED
+    assert b"<style>" not in made
+
+
+def test_text_pictures_and_files_stay_as_they_are() -> None:
+    parts = (
+        b"Content-Type: text/plain; charset=utf-8; format=flowed\r\n\r\nAuthor: Bo\r\n.",
+        b"Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\nContent-ID: <a@b>\r\n"
+        b"\r\niVBORw0=",
+        b"Content-Type: application/pdf; name=\"fa\xc3\xa7ade.pdf\"\r\n"
+        b"Content-Disposition: attachment\r\nContent-Transfer-Encoding: base64\r\n\r\nJVBERg==",
+    )  # fmt: skip
+    payload = mixed(*parts)
+    assert sent(payload)[0] == payload.replace(b"; hp=cipher", b"")
+
+
+def test_a_hypertext_that_takes_too_long_is_a_file() -> None:
+    slow = b"<div>" * 190_000
+    _, parts = sent(mixed(b"Content-Type: text/html\r\n\r\n" + slow))
+    assert parts[1].get_content_type() == "application/octet-stream"
+    assert parts[1].get_content_disposition() == "attachment"
+    assert parts[1].get_payload(decode=True) == slow

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.administration import certificates
 from gateway.app import App
+from gateway.bounces import counting, standing
 from gateway.bounces import receiving as bounces
-from gateway.bounces import standing
 from gateway.bounces.receiving import Returned
 from gateway.command import applying, receiving
 from gateway.errors import Reply
@@ -29,8 +30,22 @@ from gateway.tracing import about
 Destination = MailingList | Service | Returned
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """replies: one a recipient, in their order. by_member: whether its author is known."""
+
+    replies: tuple[Reply, ...]
+    by_member: bool
+
+
 def submit(app: App, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:
-    """Judge a mail and keep what it leads to. One reply a recipient, in their order.
+    """The replies of a decision."""
+    decision = decide(app, envelope, limit)
+    return None if decision is None else decision.replies
+
+
+def decide(app: App, envelope: Envelope, limit: int) -> Decision | None:
+    """Judge a mail and keep what it leads to.
 
     limit: bytes that anything in the mail may inflate to. None where that is less than the settings
     allow and the mail needs more: nothing was kept then, and it is to be submitted with more.
@@ -43,10 +58,11 @@ def submit(app: App, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None
         if judged is None:
             return None
         try:
-            return _keep_all(app, envelope, judged, returned)
+            replies = _keep_all(app, envelope, judged, returned)
         except IntegrityError:
             # The same mail was submitted twice at once, and the other one was first: it is known.
-            return _keep_all(app, envelope, judged, returned)
+            replies = _keep_all(app, envelope, judged, returned)
+        return Decision(replies, judged.author is not None)
 
 
 def _keep_all(
@@ -56,6 +72,7 @@ def _keep_all(
     replies: dict[object, Reply] = {}
     with app.database.transaction() as session:
         clock.check(session)
+        counting.reserve(session, [one.entry_id for one in returned.values() if one.failure])
         named = [returned.get(one) or destination(session, app, one) for one in envelope.recipients]
         _update_certificates(session, app, judged, named)
         _hear(session, app, judged)

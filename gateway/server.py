@@ -26,6 +26,7 @@ from gateway import dispatch
 from gateway.app import App
 from gateway.delivery import machine
 from gateway.delivery.worker import Worker
+from gateway.dispatch import Decision
 from gateway.errors import GatewayError, Reply, UsageError
 from gateway.intake.door import Reception
 from gateway.intake.limits import Limits, client_of
@@ -39,7 +40,6 @@ from gateway.monitoring.notify import keep_watchdog, notify
 from gateway.monitoring.watching import Monitoring
 from gateway.posting import directory
 from gateway.posting.opening import inflation_limit
-from gateway.posting.policy import NO_SIGNATURE
 from gateway.settings import split_host_port
 from gateway.store import leasing
 from gateway.upkeep import rounds
@@ -76,26 +76,26 @@ class Desk:
     async def submit(self, envelope: Envelope) -> tuple[Reply, ...]:
         most = inflation_limit(self._app.config)
         clock = asyncio.get_running_loop().time
-        began, replies = clock(), None
+        began, decision = clock(), None
         if len(envelope.data) <= BIG_MAIL:
-            replies = await self._run(envelope, min(2 * BIG_MAIL, most))
-        if replies is None:
+            decision = await self._run(envelope, min(2 * BIG_MAIL, most))
+        if decision is None:
             async with self._big.turn(client_of(envelope.peer)):
-                replies = await self._run(envelope, most)
-        assert replies is not None  # noqa: S101  None is for a smaller limit alone
-        if any(reply.accepted for reply in replies):
+                decision = await self._run(envelope, most)
+        assert decision is not None  # noqa: S101  None is for a smaller limit alone
+        if any(reply.accepted for reply in decision.replies):
             self._wake()
-        if NO_SIGNATURE in replies and self._refusal_seconds:
+        if not decision.by_member and self._refusal_seconds:
             # How long it took would tell a stranger whether a mail could be decrypted, and whether
-            # the key that it names is a member's.
+            # the key that it names is a member's, whatever the reply.
             await asyncio.sleep((began - clock()) % self._refusal_seconds)
-        return replies
+        return decision.replies
 
-    async def _run(self, envelope: Envelope, limit: int) -> tuple[Reply, ...] | None:
+    async def _run(self, envelope: Envelope, limit: int) -> Decision | None:
         async with self._slots.turn(client_of(envelope.peer)):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(
-                self._pool, dispatch.submit, self._app, envelope, limit
+                self._pool, dispatch.decide, self._app, envelope, limit
             )
 
     def close(self) -> None:

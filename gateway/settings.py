@@ -147,7 +147,7 @@ class SmtpSection(Section):
     refusal_ms: Annotated[int, Field(ge=0, le=5000)] = Field(
         250,
         description=(
-            "whoever's signature is none of a member's hears it after whole multiples of so many "
+            "who is no member by their signature hears it after whole multiples of so many "
             "milliseconds, which hides what took how long"
         ),
     )

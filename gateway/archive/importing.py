@@ -21,7 +21,7 @@ from gateway.archive import mbox
 from gateway.archive.conversations import Conversations, Mail
 from gateway.archive.mbox import Span
 from gateway.errors import Malformed
-from gateway.message import entity, marking, submission
+from gateway.message import entity, lookalike, marking, submission
 from gateway.message.entity import MOST_HEADER_BYTES, Entity
 from gateway.message.marking import Marking
 from gateway.message.pgpmime import Form, Signed
@@ -176,7 +176,7 @@ def _ready(app: App, stream: BinaryIO, mail: Mail, list_id: int) -> _Ready:
 
 def _marking(fields: Fields, payload: bytes) -> Marking:
     """Raises Malformed for what only those read who got it: here nobody did."""
-    found = marking.of_mail(fields.subject, False, submission.first_lines(payload))
+    found = marking.of_mail(fields.subject, False, lookalike.first_lines(entity.read(payload))[0])
     if found.malformed:
         raise Malformed("its handling marking is misspelt")
     if found.marking > Marking.AMBER:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.app import App
@@ -36,6 +38,15 @@ def may_count(session: Session, app: App, entry_id: int) -> bool:
         return True
     counted_today = app.clock() - row.counted_at < DAY and row.counted >= app.config.bounce.hard
     return row.stopped_at is None and not counted_today
+
+
+def reserve(session: Session, entry_ids: Collection[int]) -> None:
+    """Lock the members whose copies came back, in one order for everybody, before any is counted:
+    each also writes to the ledger, and two that wait for each other's would both fail."""
+    if entry_ids:
+        of_entries = select(OutboxEntry.member_id).where(OutboxEntry.id.in_(entry_ids))
+        query = select(Member.id).where(Member.id.in_(of_entries)).order_by(Member.id)
+        session.execute(query.with_for_update(key_share=True)).all()
 
 
 def count(session: Session, app: App, entry_id: int, failure: Failure) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
-from collections.abc import Iterator
 from functools import cache
 
 from confusable_homoglyphs.categories import alias
@@ -14,13 +14,20 @@ from gateway.message import hypertext
 from gateway.message.entity import Entity
 from gateway.message.submission import is_text, leaves, text
 
-LABELS = ("author", "standing", "signature", "posting", "original")
-"""Of an attestation's lines: those that nothing else has."""
-_ENOUGH = 2
-_MOST_BYTES = 256 * 1024
-"""Of a part, as transferred, that are looked at: a reader who scrolls further down than that knows
-whose text it is."""
-_LIKE = re.compile(rf"^[ \t]*({'|'.join(LABELS)})[ \t]*:", re.IGNORECASE | re.MULTILINE)
+LABELS = ("author", "standing", "signature", "posting", "original", "archive", "subject")
+"""Of an attestation's lines."""
+_OTHERS = {"archive", "subject"}
+"""Labels that many texts have; beside another one they count."""
+_MOST_BYTES = 1 << 20
+"""Of a part, as transferred, that are looked at."""
+_MOST_CHARACTERS = 100_000
+"""Of all parts together, blank lines not counted: who reads on so far knows whose text it is."""
+_FIRST_BYTES = 64 * 1024
+_MOST_TEXTS = 20
+_COLON = "[:\u02d0\u02f8\u05c3\u2236\ua789\ufe13\ufe55\uff1a]"
+_AT_BEGIN = re.compile(rf"^\s*({'|'.join(LABELS)})\s*{_COLON}", re.IGNORECASE)
+_ANYWHERE = re.compile(rf"\b({'|'.join(LABELS)})\s*{_COLON}", re.IGNORECASE)
+_BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"), " ")
 _WORD = re.compile(r"\w+")
 _LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"})
 """Scripts whose letters pass for each other's."""
@@ -31,8 +38,11 @@ def seen(written: str) -> str:
     (Unicode TR39 4), nothing of what can't be seen."""
     if written.isascii():
         return written
-    shown = unicodedata.normalize("NFKC", written).translate(_as_ascii())
-    return "".join(char for char in shown if unicodedata.category(char) not in ("Cf", "Mn"))
+    visible = "".join(
+        char for char in written if unicodedata.category(char) not in ("Cc", "Cf", "Mn")
+    )
+    shown = unicodedata.normalize("NFKC", visible.translate(_BLANK)).translate(_as_ascii())
+    return "".join(char for char in shown if unicodedata.category(char) != "Mn")
 
 
 def mixes_scripts(written: str) -> bool:
@@ -44,20 +54,55 @@ def mixes_scripts(written: str) -> bool:
 
 
 def attests(payload: Entity) -> bool:
-    """Whether the text of a payload has lines like an attestation's, which its readers could take
-    for the gateway's own. What is quoted by ">" has none."""
-    for shown in _texts(payload):
-        if len({one.lower() for one in _LIKE.findall(seen(shown))}) >= _ENOUGH:
-            return True
-    return False
+    """Whether the texts of a payload, together, have lines like an attestation's, which its readers
+    could take for the gateway's own. A line of text that is quoted by ">" is none."""
+    found: set[str] = set()
+    left = _MOST_CHARACTERS
+    for part in leaves(payload):
+        if not part.content_type.startswith("text/") or left <= 0:
+            continue
+        shown = text(part, _MOST_BYTES)
+        if part.content_type == "text/html":
+            # It travels without its style, so what it hides is seen, and where it stands is open.
+            pattern, forms = _ANYWHERE, [_without_tags(shown, put) for put in (" ", "")]
+        else:
+            pattern, forms = _AT_BEGIN, [shown]
+        for form in forms:
+            written = "\n".join(line for line in form.splitlines() if line.strip())[:left]
+            found.update(
+                one.lower() for line in written.split("\n") for one in pattern.findall(seen(line))
+            )
+        left -= len(written)
+    return len(found) > 1 and bool(found - _OTHERS)
 
 
-def _texts(payload: Entity) -> Iterator[str]:
+def _without_tags(markup: str, put: str) -> str:
+    """What stands between tags, whatever they hide, with something in place of each."""
+    first, *others = markup.split("<")
+    return html.unescape(put.join((first, *(one.partition(">")[2] for one in others))))
+
+
+def first_lines(payload: Entity, count: int = 2, width: int = 200) -> tuple[str, str]:
+    """The first written lines, as they are seen, of the text that a payload has, where a marking
+    may stand; and those of its other texts. Hypertext is the text where there is no other."""
+    texts, hypertexts = list[str](), list[str]()
     for part in leaves(payload):
         if is_text(part):
-            yield text(part, _MOST_BYTES)
-        elif part.content_type == "text/html":
-            yield hypertext.text(text(part, _MOST_BYTES))
+            texts.append(_first(text(part, _FIRST_BYTES), count, width))
+        elif part.content_type == "text/html" and not part.is_attachment:
+            shown = hypertext.text(text(part, _FIRST_BYTES))
+            hypertexts.append(_first(shown, count, width))
+        if len(texts) + len(hypertexts) == _MOST_TEXTS:
+            break
+    first, *others = [*texts, *hypertexts] or [""]
+    return first, "\n".join(others)
+
+
+def _first(shown: str, count: int, width: int) -> str:
+    written = (line.strip() for line in shown[:10_000].splitlines())
+    # A quotation's marking is that of the posting quoted.
+    lines = [seen(line[:width]) for line in written if line and not line.startswith(">")]
+    return "\n".join(lines[:count])
 
 
 @cache

@@ -41,17 +41,20 @@ class Found:
     stated: bool = True
 
 
-def of_mail(subject: str, subject_signed: bool, first_lines: str) -> Found:
-    """The marking of a mail. A subject that is not signed may be anybody's who carried the mail: it
-    can make the marking stricter, and no laxer."""
-    if subject_signed or not _ANY.search(subject):
-        return find(subject, first_lines)
-    outside, inside = find(subject), find(first_lines)
-    return Found(
-        max(outside.marking, inside.marking),
-        outside.malformed or inside.malformed,
-        outside.stated or inside.stated,
-    )
+def of_mail(subject: str, subject_signed: bool, first_lines: str, others: str = "") -> Found:
+    """The marking of a mail. others: the first lines of its other texts. They, and a subject that
+    is not signed, which may be anybody's who carried the mail, can make the marking stricter, and
+    no laxer."""
+    if subject_signed:
+        return _stricter(find(subject, first_lines), others)
+    return _stricter(_stricter(find(first_lines), subject), others)
+
+
+def _stricter(found: Found, text: str) -> Found:
+    if not _ANY.search(text):
+        return found
+    other = find(text)
+    return Found(max(found.marking, other.marking), found.malformed or other.malformed, stated=True)
 
 
 def find(*texts: str) -> Found:

@@ -192,14 +192,6 @@ def first_text(payload: bytes) -> str:
     return "" if part is None else text(part, _FIRST_BYTES)
 
 
-def first_lines(payload: bytes, count: int = 2, width: int = 200) -> str:
-    """The first written lines of the first text part, where a marking may stand."""
-    written = (line.strip() for line in first_text(payload)[:10_000].splitlines())
-    # A quotation's marking is that of the posting quoted.
-    lines = [line[:width] for line in written if line and not line.startswith(">")]
-    return "\n".join(lines[:count])
-
-
 def _imported(data: bytes) -> bytes:
     """An old mail as it is; one that breaks MIME's grammar is text as it stands."""
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.config import Config
 from gateway.errors import ForOthers, Malformed, TooLarge, Undecryptable
-from gateway.message import entity, lookalike, packet, pgpmime, submission
+from gateway.message import entity, packet, pgpmime, submission
 from gateway.message.entity import Entity
 from gateway.message.noted import NOTHING, Noted
 from gateway.message.pgpmime import Form, Signed
@@ -93,7 +93,7 @@ def open_mail(mail: Entity, unwrap: Unwrap, limit: int, *, partly: bool = False)
         protected = protected_fields(payload) if has_fields else None
         merged_fields = merged(outer, protected, whole=is_whole(payload))
         differs = differing(mail, payload) if protected else ()
-        noted = Noted(repaired, partial, differs, lookalike.attests(payload))
+        noted = Noted(repaired, partial, differs)
     except (Malformed, Undecryptable) as error:
         return Opening(
             encrypted, encrypted_to, None, None, None, outer, str(error),

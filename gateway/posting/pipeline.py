@@ -12,7 +12,7 @@ from gateway.app import App
 from gateway.crypto import domain
 from gateway.crypto.domain import Origin
 from gateway.errors import Malformed, Reply, Unavailable
-from gateway.message import entity, form, marking, submission, thread
+from gateway.message import entity, form, lookalike, marking, submission, thread
 from gateway.message.entity import Entity
 from gateway.message.envelope import Envelope
 from gateway.message.protected import Fields
@@ -106,14 +106,19 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         log.info("mail not opened: %s", opening.fault)
     if opening.content is None or opening.source is None or author is None:
         return Judged(mail, from_a_list=from_a_list, opening=opening, revocations=revocations)
-    first_lines = submission.first_lines(opening.content.payload)
+    # Of a member's mail alone: strangers' take no more time than they must.
+    payload = entity.read(opening.content.payload)
+    noted = replace(opening.noted, imitates=lookalike.attests(payload))
+    first_lines, others = lookalike.first_lines(payload)
     block = form.of_mail(submission.first_text(opening.content.payload))
     return Judged(
         mail,
         from_a_list=from_a_list,
-        opening=opening,
+        opening=replace(opening, noted=noted),
         author=author,
-        marking=marking.of_mail(opening.fields.subject, opening.fields.subject_signed, first_lines),
+        marking=marking.of_mail(
+            opening.fields.subject, opening.fields.subject_signed, first_lines, others
+        ),
         sealed=evidence.seal(
             app.vault,
             opening.source,
@@ -122,7 +127,7 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
             author.certificate,
             envelope.token,
             _origin(app, mail),
-            opening.noted,
+            noted,
         ),
         urgent=block.get("urgency", "").lower() == "immediate",
         revocations=revocations,

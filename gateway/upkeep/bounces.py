@@ -48,6 +48,7 @@ def _count_refusals(app: App) -> int:
     while True:
         with app.database.transaction() as session:
             found = store.uncounted_refusals(session, since, after, _BATCH)
+            counting.reserve(session, [one.id for one in found])
             for one in found:
                 done += counting.count(session, app, one.id, _failure(one))
         if len(found) < _BATCH:

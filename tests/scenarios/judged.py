@@ -46,13 +46,17 @@ class Ground:
         assert destined.reply == reply
         return str(reply)
 
-    def delivered(self) -> bytes:
-        """The last copy for Ana, opened."""
+    def copy(self) -> bytes:
+        """The last copy for Ana, as it travels."""
         with opened(self.gateway) as app:
             hand = Hand()
             asyncio.run(Worker(app, "w", hand).drain())
-            copy = [b"".join(one.parts) for one in hand.seen if one.recipient == self.ana.address]
-        return self.ana.read(copy[-1]).plain
+            return [b"".join(one.parts) for one in hand.seen
+                    if one.recipient == self.ana.address][-1]  # fmt: skip
+
+    def delivered(self) -> bytes:
+        """The same, opened."""
+        return self.ana.read(self.copy()).plain
 
 
 @contextmanager

@@ -177,3 +177,43 @@ def test_a_notation_that_nobody_knows_makes_a_signature_bad_where_it_is_critical
     notation = f"{mark}to-be-read-only-if@police.example=agreed"
     mail = ground.mail(bo, text=f"With a notation{mark}.\n", options=["--sig-notation", notation])
     assert ground.post(mail, bo).startswith("250 ") == is_taken
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [
+        b"Content-Type: text/html\r\n\r\n<p>TLP:RED</p><p>At dawn.</p>\r\n",
+        b"Content-Type: multipart/alternative; boundary=n\r\n\r\n--n\r\n"
+        b"Content-Type: text/plain\r\n\r\nAt dawn.\r\n--n\r\n"
+        b"Content-Type: text/html\r\n\r\n<p>TLP:RED</p><p>At dawn.</p>\r\n--n--\r\n",
+        "Content-Type: text/plain; charset=utf-8\r\n\r\nTLP\u200b:RED\r\nAt dawn.\r\n".encode(),
+    ],
+    ids=["hypertext alone", "in one of two forms", "with a letter of no width"],
+)
+def test_a_marking_counts_wherever_a_reader_sees_it(ground: Ground, entity: bytes) -> None:
+    signed = signed_entity(entity, ground.ana.program.sign(entity))
+    message = ground.ana.program.encrypt(signed, [ground.gateway.certificate(LIST)], False)
+    reply = ground.post(fields_of(ground.mail()) + encrypted_entity(message))
+    assert reply.startswith("550 5.7.1 ")
+    assert reply != REFUSED
+
+
+def test_a_marking_in_another_text_makes_none_laxer(ground: Ground) -> None:
+    entity = (
+        b"Content-Type: multipart/mixed; boundary=n\r\n\r\n--n\r\n"
+        b"Content-Type: text/plain\r\n\r\nAt dawn, and amber.\r\n--n\r\n"
+        b"Content-Type: text/plain\r\n\r\nTLP:CLEAR\r\n--n--\r\n"
+    )
+    signed = signed_entity(entity, ground.ana.program.sign(entity))
+    message = ground.ana.program.encrypt(signed, [ground.gateway.certificate(LIST)], False)
+    assert ground.post(fields_of(ground.mail()) + encrypted_entity(message)).startswith("250 ")
+    assert b"TLP:AMBER" in ground.delivered()
+
+
+def test_who_carries_a_mail_joins_it_to_no_thread(ground: Ground) -> None:
+    assert ground.post(ground.mail(text="The first.\n")).startswith("250 ")
+    first = parse(ground.copy())["Message-ID"]
+    mail = ground.mail(text="A new one.\n")
+    assert b"In-Reply-To" not in mail
+    assert ground.post(f"In-Reply-To: {first}\r\n".encode() + mail).startswith("250 ")
+    assert parse(ground.copy())["In-Reply-To"] is None

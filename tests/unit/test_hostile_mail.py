@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from gateway.errors import TooLarge
-from gateway.message import entity, marking, submission, thread
+from gateway.message import entity, lookalike, marking, submission, thread
 
 MEGABYTE = 1 << 20
 
@@ -75,7 +75,7 @@ def test_the_first_lines_of_a_large_text_take_little_memory() -> None:
     raw = "Content-Type: text/plain; charset=utf-8\r\n\r\nTLP:GREEN 🐘\r\n".encode()
     raw += b"x" * 20 * MEGABYTE
     tracemalloc.start()
-    assert submission.first_lines(raw).startswith("TLP:GREEN")
+    assert lookalike.first_lines(entity.read(raw))[0].startswith("TLP:GREEN")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2 * MEGABYTE
@@ -83,4 +83,4 @@ def test_the_first_lines_of_a_large_text_take_little_memory() -> None:
 
 def test_a_marking_in_broken_base64_is_found_all_the_same() -> None:
     raw = b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\nVExQOlJFRA=!="
-    assert submission.first_lines(raw) == "TLP:RED"
+    assert lookalike.first_lines(entity.read(raw))[0] == "TLP:RED"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,20 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
         payload(ATTESTATION.upper()),
         payload(ATTESTATION.replace(":", " :")),
         payload(HTML, "html"),
+        payload("<!--" + "x" * 300_000 + "-->" + HTML, "html"),
+        payload("<blockquote>" + HTML.replace("Author", "Au<b>th</b>or"), "html"),
+        payload(ATTESTATION.replace(":", "\ua789")),
+        payload(ATTESTATION.replace("\n", "\u2028")),
+        payload("\u2800" + ATTESTATION.replace("\n", "\n\u3164")),
+        payload(ATTESTATION, "x-note"),
+        payload(ATTESTATION, more="Content-Disposition: attachment; filename=a.txt\r\n"),
+        entity.read(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nAuthor: Bo\r\n"
+                    b"--b\r\n\r\nSignature: good\r\n--b--\r\n"),
     ],
-    ids=["plain", "Cyrillic", "wide and zero-width", "capitals", "blanks", "HTML"],
-)
+    ids=["plain", "Cyrillic", "wide and zero-width", "capitals", "blanks", "HTML",
+         "after a comment", "in a quotation's markup", "other colons", "other line ends",
+         "blank letters", "other text", "attached", "in two parts"],
+)  # fmt: skip
 def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:
     assert lookalike.attests(mail)
 
@@ -50,9 +62,9 @@ def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:
         payload("".join(f"> {line}\n" for line in ATTESTATION.splitlines())),
         payload("Author: me\nThe container left.\n"),
         payload("The author: unknown. Signature: none.\n"),
-        payload(ATTESTATION, more="Content-Disposition: attachment; filename=a.txt\r\n"),
+        payload("Subject: tusks\nArchive: none\n"),
     ],
-    ids=["quoted", "one line", "within a line", "attachment"],
+    ids=["quoted", "one line", "within a line", "what many texts have"],
 )
 def test_what_does_not_is_not(mail: entity.Entity) -> None:
     assert not lookalike.attests(mail)
@@ -61,7 +73,7 @@ def test_what_does_not_is_not(mail: entity.Entity) -> None:
 def test_the_labels_are_those_of_the_attestation() -> None:
     template = Path(__file__).parents[2] / "templates" / "mail" / "attestation.txt"
     labels = set(re.findall(r"^(\w+):", template.read_text(), re.MULTILINE))
-    assert {one.lower() for one in labels} - {"subject", "note", "archive"} == set(lookalike.LABELS)
+    assert {one.lower() for one in labels} - {"note"} == set(lookalike.LABELS)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +92,10 @@ def test_the_labels_are_those_of_the_attestation() -> None:
 def test_a_name_of_mixed_letters_is_nobodys(name: str, is_good: bool) -> None:
     assert (profile_faults(name, "Customs", "KE") == []) == is_good
     assert (profile_faults("Bo", name, "KE") == []) == is_good
+
+
+def test_what_is_not_seen_at_once_costs_little() -> None:
+    large = [payload("\ufdfa" * 400_000), payload("<p>" * 300_000, "html"), payload("\n" * 900_000)]
+    began = time.process_time()
+    assert not any(map(lookalike.attests, large))
+    assert time.process_time() - began < 5  # it takes half a second; a minute before

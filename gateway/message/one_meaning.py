@@ -40,7 +40,7 @@ def check(part: Entity) -> None:
         raise Malformed("a part of unknown transfer encoding")
     if part.is_multipart:
         _check_multipart(part, kind)
-    elif part.content_type.startswith("text/"):
+    elif part.content_type.startswith("text/") and not part.is_attachment:
         _check_text(part)
     if part.transfer_encoding == "binary" and _BARE_LF.search(
         part.buffer, part.body_start, part.end

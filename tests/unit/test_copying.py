@@ -53,7 +53,8 @@ def group() -> Iterator[Group]:
         (copy,) = [one for one in group.deliver() if one.to == "ben"]
         answer = group.write(
             "ben", "wildlife", text="And their carvings.\n",
-            headers={"In-Reply-To": copy.message_id, "References": copy.message_id},
+            in_reply_to=copy.message_id,
+            references=[copy.message_id],
         )  # fmt: skip
         assert group.submit(answer, "wildlife") == ["250 2.0.0"]
         group.deliver()

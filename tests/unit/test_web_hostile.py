@@ -128,7 +128,7 @@ def test_markup_in_text_subject_and_file_name_stays_text(group: Group, bo: Visit
     path = post(
         group,
         part("text/plain; charset=utf-8", f"{MARKUP} https://a.example {MARKUP}".encode()),
-        part('text/x"><script>', b"x", "Content-Disposition: attachment; filename*=''%3Cscript%3E"),
+        part("text/x", b"x", "Content-Disposition: attachment; filename*=''%3Cscript%3E"),
         subject=MARKUP,
     )  # fmt: skip
     for where in (path, f"{path}/thread", f"{path}/thread?view=nested"):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -244,8 +245,8 @@ def test_the_archive_opens_with_its_new_key_alone(group: Keys) -> None:
         for socket in home.glob("S.*"):
             socket.unlink()
         programs.gpg(home, "--yes", "--delete-secret-keys", old)
-        (app := open_app(copy.state)).close()
-        assert app.vault.keyed_hash("a", "b") == group.app.vault.keyed_hash("a", "b")
+        with closing(open_app(copy.state)) as app:
+            assert app.vault.keyed_hash("a", "b") == group.app.vault.keyed_hash("a", "b")
         assert "Old and sealed." in copy.environet("posting", "show", label)
         programs.gpg(home, "--yes", "--delete-secret-keys", new)
         with pytest.raises(CommandFailed):

@@ -36,7 +36,7 @@ _LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"})
 def seen(written: str) -> str:
     """What a reader sees: compatible forms as one, ASCII letters for those that look like them
     (Unicode TR39 4), nothing of what can't be seen."""
-    if written.isascii():
+    if written.isascii() and written.isprintable():
         return written
     visible = "".join(
         char for char in written if unicodedata.category(char) not in ("Cc", "Cf", "Mn")

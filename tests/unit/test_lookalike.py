@@ -42,6 +42,7 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
         payload("<blockquote>" + HTML.replace("Author", "Au<b>th</b>or"), "html"),
         payload(ATTESTATION.replace(":", "\ua789")),
         payload(ATTESTATION.replace("\n", "\u2028")),
+        payload(ATTESTATION.replace("u", "u\x01")),
         payload("\u2800" + ATTESTATION.replace("\n", "\n\u3164")),
         payload(ATTESTATION, "x-note"),
         payload(ATTESTATION, more="Content-Disposition: attachment; filename=a.txt\r\n"),
@@ -49,7 +50,7 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
                     b"--b\r\n\r\nSignature: good\r\n--b--\r\n"),
     ],
     ids=["plain", "Cyrillic", "wide and zero-width", "capitals", "blanks", "HTML",
-         "after a comment", "in a quotation's markup", "other colons", "other line ends",
+         "after a comment", "in a quotation's markup", "other colons", "other line ends", "control characters",
          "blank letters", "other text", "attached", "in two parts"],
 )  # fmt: skip
 def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:

@@ -50,8 +50,8 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
                     b"--b\r\n\r\nSignature: good\r\n--b--\r\n"),
     ],
     ids=["plain", "Cyrillic", "wide and zero-width", "capitals", "blanks", "HTML",
-         "after a comment", "in a quotation's markup", "other colons", "other line ends", "control characters",
-         "blank letters", "other text", "attached", "in two parts"],
+         "after a comment", "in a quotation's markup", "other colons", "other line ends",
+         "control characters", "blank letters", "other text", "attached", "in two parts"],
 )  # fmt: skip
 def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:
     assert lookalike.attests(mail)

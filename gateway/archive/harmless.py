@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import nh3
 
 from gateway.archive import confined
+from gateway.errors import Malformed
 from gateway.message import entity
 from gateway.message.entity import Entity
 from gateway.message.protected import content_header
@@ -109,7 +110,11 @@ def _as_file(part: Entity) -> tuple[bytes, bytes]:
         header += b"Content-Disposition: attachment\r\n"
     if part.transfer_encoding == "base64":
         return header, part.body
-    return _encoded(header, b"", part.decoded_body())
+    try:
+        data = part.decoded_body()
+    except Malformed:  # in what was imported, or kept by versions that took more
+        data = part.body
+    return _encoded(header, b"", data)
 
 
 def _encoded(header: bytes, kind: bytes, data: bytes) -> tuple[bytes, bytes]:

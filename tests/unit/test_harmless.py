@@ -72,6 +72,12 @@ def test_what_a_program_could_show_is_a_file_in_base64(header: bytes) -> None:
     assert b"<style>" not in made
 
 
+def test_an_encoding_that_nobody_knows_stops_no_copy() -> None:
+    odd = b"Content-Type: application/x\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nM....."
+    _, (_, part) = sent(mixed(odd))
+    assert part.get_payload(decode=True) == b"M....."
+
+
 def test_text_pictures_and_files_stay_as_they_are() -> None:
     parts = (
         b"Content-Type: text/plain; charset=utf-8; format=flowed\r\n\r\nAuthor: Bo\r\n.",

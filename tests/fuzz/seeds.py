@@ -18,6 +18,7 @@ _CRLF = b"\r\n"
 _SUITES = {
     "mail": ("thunderbird-openpgp", "kmail-messagelib", "mail-programs"),
     "header": ("ruby-mail", "cpython-email"),
+    "travelling": ("stalwart-mail-parser", "thunderbird-mailnews"),
     "commands": ("mail-programs", "thunderbird-mailnews"),
     "bounce": ("sisimai-set-of-emails",),
     "origin": ("arc-test-suite", "perl-mail-dkim"),
@@ -113,6 +114,15 @@ def ours() -> Mapping[str, Sequence[bytes]]:
             b"Content-Type: text/plain\r\n\r\n" + cleartext.replace(b"\n", _CRLF),
             _multipart(b"mixed", multipart_signed, b"\r\na footer\r\n"),
             b"Autocrypt: addr=ana@customs.example; keydata=mDM=\r\n" + multipart_signed,
+        ],
+        "travelling": [
+            _TEXT, b"Content-Type: text/html\r\n\r\n<style>p{}</style>" + _MARKUP,
+            _multipart(
+                b"mixed", _TYPED, b"Content-Type: text/html\r\n\r\n<p style='x'>" + _MARKUP,
+                b"Content-Type: message/rfc822\r\n\r\n" + _TEXT,
+                b"Content-Type: application/pdf; name=a.eml\r\n"
+                b"Content-Transfer-Encoding: base64\r\n\r\nJVBERg==",
+            ),
         ],
         "header": [_TEXT, multipart_signed, _encrypted(encrypted)],
         "notice": [_NOTICE],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from gateway.archive import query
+from gateway.archive import harmless, query
 from gateway.bounces import reading as bounces
 from gateway.command.reading import command_in, read
 from gateway.command.table import COMMANDS
@@ -21,10 +21,12 @@ from gateway.message import (
     form,
     hypertext,
     keydata,
+    lookalike,
     marking,
     packet,
     protected,
     signed,
+    submission,
     thread,
     typed,
 )
@@ -107,6 +109,25 @@ def mail(data: bytes) -> None:
             assert len(one.content.payload) <= 2 * MOST_INFLATED
             marking.of_mail(one.fields.subject, one.fields.subject_signed, "")
             keydata.offered(entity.read(data), entity.read(one.content.payload))
+
+
+def travelling(data: bytes) -> None:
+    """What is taken of a signed content travels as a content that can be read, without style, and
+    with as many parts."""
+    try:
+        submission.check_payload(submission.Content(data, (), data))
+    except Malformed:
+        return
+    found = entity.read(data)
+    lookalike.attests(found)
+    lookalike.first_lines(found)
+    made = entity.read(harmless.content(found))
+    parts = list(submission.leaves(made))
+    assert len(parts) == len(list(submission.leaves(found)))
+    for part in parts:
+        assert part.is_attachment or not part.content_type.startswith("message/")
+        if part.content_type == "text/html" and not part.is_attachment:
+            assert "<style" not in submission.text(part).lower()
 
 
 def header(data: bytes) -> None:
@@ -236,6 +257,7 @@ TARGETS: Mapping[str, Target] = {
     "signed": signed_message,
     "detached": detached_signatures,
     "mail": mail,
+    "travelling": travelling,
     "header": header,
     "notice": notice,
     "commands": commands,

@@ -84,17 +84,17 @@ def _pieces(payload: Entity) -> Iterator[bytes | memoryview]:
 
 
 def _made_anew(part: Entity) -> tuple[bytes, bytes] | None:
-    """Header and body of a part that does not travel as it is; None of any other."""
+    """Header and body (bytes) of a part that does not travel as it is; None of any other."""
     if part.content_type == "text/html" and not part.is_attachment:
         markup = text(part)
         made = harmless(markup) if len(markup) <= _MOST else None
         if made is not None:
             return _encoded(content_header(part), _HYPERTEXT, made.encode("utf-8", "replace"))
         return _as_file(part)
+    is_mail = part.content_type.startswith("message/")
     is_shown = part.content_type.startswith(_SHOWN) and not part.file_name.lower().endswith(".eml")
-    if is_shown or (part.is_attachment and part.transfer_encoding == "base64"):
-        return None
-    return _as_file(part)
+    is_file = part.is_attachment and part.transfer_encoding == "base64" and not is_mail
+    return None if is_shown or is_file else _as_file(part)
 
 
 def _as_file(part: Entity) -> tuple[bytes, bytes]:

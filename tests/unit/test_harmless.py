@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import encodebytes
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -76,6 +77,16 @@ def test_an_encoding_that_nobody_knows_stops_no_copy() -> None:
     odd = b"Content-Type: application/x\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nM....."
     _, (_, part) = sent(mixed(odd))
     assert part.get_payload(decode=True) == b"M....."
+
+
+def test_a_forwarded_mail_is_a_file_though_it_is_in_base64_already() -> None:
+    encoded = encodebytes(FORWARDED).replace(b"\n", b"\r\n").rstrip()
+    _, (_, part) = sent(
+        mixed(b"Content-Type: message/rfc822\r\nContent-Disposition: attachment; filename=a.eml\r\n"
+              b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded)
+    )  # fmt: skip
+    assert part.get_content_type() == "application/octet-stream"
+    assert part.get_payload(decode=True) == FORWARDED
 
 
 def test_text_pictures_and_files_stay_as_they_are() -> None:

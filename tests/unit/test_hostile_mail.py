@@ -3,12 +3,14 @@
 The time-outs are far above what is needed; what they catch takes minutes.
 """
 
+import time
 import tracemalloc
 
+import pysequoia
 import pytest
 
 from gateway.errors import TooLarge
-from gateway.message import entity, lookalike, marking, submission, thread
+from gateway.message import entity, lookalike, marking, mended, pgpmime, submission, thread
 
 MEGABYTE = 1 << 20
 
@@ -84,3 +86,42 @@ def test_the_first_lines_of_a_large_text_take_little_memory() -> None:
 def test_a_marking_in_broken_base64_is_found_all_the_same() -> None:
     raw = b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\nVExQOlJFRA=!="
     assert lookalike.first_lines(entity.read(raw))[0] == "TLP:RED"
+
+
+def test_hypertext_is_not_read_beside_a_text_that_is_no_message() -> None:
+    markup = b"<p>ab" * (2 * MEGABYTE // 5)
+    for text in (b"hi", b"-----BEGIN PGP MESSAGE-----\r\n"):
+        raw = (
+            b"Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\n" + text
+            + b"\r\n--b\r\nContent-Type: text/html\r\n\r\n" + markup + b"\r\n--b--\r\n"
+        )  # fmt: skip
+        started = time.process_time()
+        assert mended.text_within(entity.read(raw)) is None
+        assert time.process_time() - started < 0.3  # it takes a hundredth; a second before
+
+
+def test_a_signed_part_is_not_looked_for_in_any_depth() -> None:
+    def nested(depth: int) -> bytes:
+        inner = b"-----BEGIN PGP SIGNED MESSAGE-----\n\nx\n-----END PGP SIGNATURE-----"
+        raw = b"Content-Type: text/plain\r\n\r\n" + inner
+        for number in range(depth):
+            mark = b"b%d" % number
+            raw = (b"Content-Type: multipart/mixed; boundary=" + mark + b"\r\n\r\n--" + mark
+                   + b"\r\n" + raw + b"\r\n--" + mark + b"--\r\n")  # fmt: skip
+        return raw
+
+    assert pgpmime.signed_part(entity.read(nested(10))) is not None
+    assert pgpmime.signed_part(entity.read(nested(25))) is None
+
+
+def test_no_dashes_in_a_body_make_its_evidence_slow() -> None:
+    key = pysequoia.Tsk.generate("Ana <ana@customs.example>", profile=pysequoia.Profile.RFC4880)
+    body = b"Content-Type: text/plain\r\n\r\noriginal-signed-object" + b"-" * 100_000 + b"\r\n"
+    data = bytes(pysequoia.sign(key.signer(), body, armor=False))
+    source = pgpmime.Signed(pgpmime.Form.MESSAGE, data)
+    opened = submission.content(source, MEGABYTE)
+    started = time.process_time()
+    _, made = submission.evidence(source, opened, [("From", "Ana <ana@customs.example>")])
+    assert time.process_time() - started < 1  # it takes a hundredth; three before
+    first, _ = entity.read(made).parts()
+    assert first.raw == body

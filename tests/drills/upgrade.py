@@ -113,6 +113,7 @@ class Machine(RunningGateway):
     def __init__(self, name: str, program: Path, settings: dict[str, object]) -> None:
         self.name, self.program = name, program
         super().__init__(short_place(name), settings={**_SETTINGS, **settings}, quick=False)
+        del self._settings["smtp.refusal_ms"]  # which the version before knows nothing of
 
     @property
     def _command(self) -> list[str]:

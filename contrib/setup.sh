@@ -52,6 +52,8 @@ if [ "$goal" = test ]; then
     # Officers' programs, and what several hosts on one machine are made with.
     command -v neomutt >/dev/null 2>&1 || wanted="$wanted neomutt"
     command -v mutt >/dev/null 2>&1 || wanted="$wanted mutt"
+    command -v thunderbird >/dev/null 2>&1 || wanted="$wanted thunderbird"
+    command -v Xvfb >/dev/null 2>&1 || wanted="$wanted xvfb"
     [ -x /usr/sbin/nft ] || wanted="$wanted nftables"
     [ -x /bin/ip ] || [ -x /usr/sbin/ip ] || wanted="$wanted iproute2"
     # For tests in a browser; Playwright's own download is not used.

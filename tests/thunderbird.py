@@ -22,7 +22,7 @@ from typing import Any, Self
 from tests.gateway import Sink
 
 COMMANDS = ("thunderbird", "Xvfb")
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 120
 _LIBRARY = """
 const { MailServices } = ChromeUtils.importESModule("resource:///modules/MailServices.sys.mjs");
 const { MailUtils } = ChromeUtils.importESModule("resource:///modules/MailUtils.sys.mjs");
@@ -30,7 +30,7 @@ const { setTimeout } = ChromeUtils.importESModule("resource://gre/modules/Timer.
 const pause = ms => new Promise(done => setTimeout(done, ms));
 async function until(what) {
   let fault = "";
-  const end = Date.now() + 30000;
+  const end = Date.now() + 90000;
   while (Date.now() < end) {
     try { const found = await what(); if (found) return found; } catch (one) { fault = one; }
     await pause(100);

@@ -1,7 +1,4 @@
-"""Thunderbird writes to a list, opens what comes back, and answers it, on a screen of its own.
-
-Where it is installed: apt-get install thunderbird xvfb, and pip install -e ".[test,thunderbird]".
-"""
+"""Thunderbird writes to a list, opens what comes back, and answers it, on a screen of its own."""
 
 from __future__ import annotations
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
 
 from gateway import dispatch
+from gateway.bounces import counting
 from gateway.delivery.handoff import Copy
 from gateway.delivery.worker import Worker
 from gateway.message.envelope import Envelope
 from gateway.notices.notice import queue
 from gateway.posting import directory
 from gateway.posting.opening import inflation_limit
+from gateway.store import ledger
 from gateway.store import member as members
 from gateway.store.bounce import Bounce, Reachability
 from gateway.store.member import State
@@ -59,10 +65,16 @@ class Post:
         return copy
 
     def back(self, address: str, mail: bytes | None = None, sender: str = "") -> str:
+        (said,) = self.back_to((address,), mail, sender)
+        return said
+
+    def back_to(
+        self, addresses: tuple[str, ...], mail: bytes | None = None, sender: str = ""
+    ) -> list[str]:
         mail = dsn() if mail is None else mail
-        envelope = Envelope(sender, (address,), mail, "127.0.0.1", self.app.clock())
-        (reply,) = dispatch.submit(self.app, envelope, inflation_limit(self.app.config)) or ()
-        return f"{reply.code} {reply.status}"
+        envelope = Envelope(sender, addresses, mail, "127.0.0.1", self.app.clock())
+        replies = dispatch.submit(self.app, envelope, inflation_limit(self.app.config)) or ()
+        return [f"{one.code} {one.status}" for one in replies]
 
     def pass_days(self, days: float = 1) -> None:
         self.group.later += timedelta(days=days)
@@ -145,6 +157,31 @@ def test_bounces_that_come_at_once_count_once(post: Post) -> None:
     addresses = [post.copy().sender for _ in range(2)] * 2
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(post.back, addresses)) == {"250 2.0.0"}
+    assert post.row().score == pytest.approx(2, abs=0.01)
+
+
+def test_bounces_of_several_members_wait_for_one_another_in_one_order(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post.group.post("ana")
+    hand = Hand()
+    (to_bo,) = post.out("bo", hand)
+    (to_ana,) = [one for one in hand.taken if one.recipient == post.address("ana")]
+    both = (to_ana.sender, to_bo.sender)
+    first_has_written = Event()
+
+    def enter(*words: Any, **detail: Any) -> None:
+        ledger.enter(*words, **detail)
+        if not first_has_written.is_set():
+            first_has_written.set()
+            time.sleep(0.5)  # The second locks what it can.
+
+    monkeypatch.setattr(counting, "ledger", SimpleNamespace(enter=enter))
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(post.back_to, both)
+        assert first_has_written.wait(30)
+        second = threads.submit(post.back_to, both[1:])
+        assert (first.result(), second.result()) == (["250 2.0.0"] * 2, ["250 2.0.0"])
     assert post.row().score == pytest.approx(2, abs=0.01)
 
 

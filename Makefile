@@ -39,7 +39,8 @@ check: test-setup
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo
 
-bench: test-setup
+bench:
+	@contrib/setup.sh bench
 	$(BIN)/python -m tests.bench
 
 drill: test-setup

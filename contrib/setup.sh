@@ -1,10 +1,12 @@
 #!/bin/sh
-# Sets a Debian 12 machine up: contrib/setup.sh run|test|fuzz
+# Sets a Debian 12 machine up: contrib/setup.sh run|test|bench|fuzz
 # Debian's packages are installed where that is allowed (root, or sudo without a password), Python's
 # go into .venv. Says what to install where it can't; harmless when all is there.
 set -eu
 cd "$(dirname "$0")/.."
 goal=${1:-run}
+bench=
+[ "$goal" = bench ] && goal=test && bench=1
 python=${PYTHON:-python3}
 
 say() { printf '%s\n' "$*" >&2; }
@@ -62,8 +64,12 @@ if [ "$goal" = test ]; then
     # For the samples in contrib/.
     [ -x /usr/sbin/nginx ] || wanted="$wanted nginx-light"
     [ -x /usr/sbin/logrotate ] || wanted="$wanted logrotate"
+    # Other clocks for the gateway's machines.
+    ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$wanted faketime"
     # The server's programs alone matter: tests start a server of their own.
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || wanted="$wanted postgresql"
+    # What the gateway is measured beside.
+    [ -z "$bench" ] || [ -d /usr/lib/ruby/vendor_ruby/schleuder ] || wanted="$wanted schleuder"
     # shellcheck disable=SC2086  # a list of words
     if [ -n "$wanted" ] && ! apt_install "programs to test with" $wanted; then
         say "Tests with these programs will be skipped. As root: apt-get install$wanted"

@@ -137,8 +137,9 @@ def mail(
         kept, content = evidence.opened(app.vault, posting)
         if posting.standing is Standing.UNVERIFIED:
             sender = _claimed_sender(kept, posting.author.address)
-        subject = presenting.subject(session, kept)
-        said = presenting.attestation(app, posting, kept, subject, travels=False)
+        called = presenting.subject(session, kept)
+        subject = called.text
+        said = presenting.attestation(app, posting, kept, called, travels=False)
         parts = [text_part(said), harmless.content(entity.read(content.payload))]
     except Malformed:
         subject = posting.label

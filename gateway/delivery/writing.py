@@ -29,6 +29,7 @@ from gateway.notices.language import N_, language
 from gateway.posting import evidence, presenting
 from gateway.posting.evidence import Kept
 from gateway.posting.opening import payload_limit
+from gateway.posting.presenting import Subject
 from gateway.store.mailing_list import GatewayKey, MailingList
 from gateway.store.member import Member
 from gateway.store.outbox import Notice
@@ -45,7 +46,7 @@ def posting_letter(
     """
     config, author, domain = app.config, posting.author, app.config.domain
     kept, opened = evidence.opened(app.vault, posting)
-    subject = presenting.subject(session, kept)
+    subject = presenting.subject_on(session, app, posting, kept, on)
     address = on.address(domain)
     threading = presenting.threading(posting, domain)
     own: list[Field] = [
@@ -65,7 +66,7 @@ def posting_letter(
     protected: list[Field] = [
         ("From", mailbox(f"{author.described} via {on.title}", address)),
         *own,
-        ("Subject", f"[{on.title}] {subject} ({plain(author.name)}, {author.country})"),
+        ("Subject", f"[{on.title}] {subject.text} ({plain(author.name)}, {author.country})"),
     ]
     most = config.policy.evidence_bytes if on.evidence_bytes is None else on.evidence_bytes
     parts = _parts(app, posting, kept, opened, subject, most)
@@ -142,7 +143,7 @@ def _enclosed(session: Session, app: App, posting: Posting) -> list[bytes]:
 
 
 def _parts(
-    app: App, posting: Posting, kept: Kept, opened: Content, subject: str, most: int
+    app: App, posting: Posting, kept: Kept, opened: Content, subject: Subject, most: int
 ) -> list[bytes]:
     """Attestation, content, and the signed original where it has at most so many bytes."""
     original = _original(posting, kept, opened, most)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from gateway.message import address
 from gateway.message.entity import Entity, decoded
+from gateway.message.thread import PLACEHOLDERS
 
 _MESSAGE_ID = re.compile(r"<([^<>\s@]{1,200}@[^<>\s@]{1,250})>")
 _MOST_REFERENCES = 50
-_PLACEHOLDERS = frozenset({"", "...", "[...]", "Encrypted Message", "Encrypted email"})
 _PARAMETER = re.compile(r';\s*([^=;"\s]+)\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^;"]*)')
 _PROTECTION = ("hp", "protected-headers")
 _CONTENT_FIELDS = ("content-type", "content-transfer-encoding", "content-disposition",
@@ -85,7 +85,7 @@ def merged(outer: Fields, protected: Fields | None, *, whole: bool = False) -> F
         return outer
     if whole:
         outer = replace(outer, in_reply_to=(), references=())
-    subject = "" if outer.subject in _PLACEHOLDERS else outer.subject
+    subject = "" if outer.subject in PLACEHOLDERS else outer.subject
     return replace(
         outer,
         sender=protected.sender or outer.sender,
@@ -121,7 +121,7 @@ def differing(mail: Entity, payload: Entity) -> tuple[str, ...]:
         for name, outside, inside in pairs
         if outside and inside and outside != inside
         and mail.field(name) != decoded(sent.get(name.lower(), ""))
-        and not (name == "Subject" and outside in _PLACEHOLDERS)
+        and not (name == "Subject" and outside in PLACEHOLDERS)
     )  # fmt: skip
 
 

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 
 MOST_ANCESTORS = 20
 MOST_SUBJECT = 500
+PLACEHOLDERS = frozenset({"", "...", "[...]", "Encrypted Message", "Encrypted email"})
+"""What programs put outside instead of a protected subject."""
+_ANSWER = re.compile(r"(?:[^\W\d_]{1,5}(?:\[\d{1,3}\])? ?[:\uff1a] ?)+")
 _SUFFIX = re.compile(r" ?\([^()]{1,100}, [A-Z]{2}\)$")
 
 
@@ -22,6 +25,16 @@ def own_subject(subject: str, titles: Iterable[str]) -> str:
     if without != subject:
         without = _SUFFIX.sub("", without)
     return without.strip()
+
+
+def is_placeholder(subject: str) -> bool:
+    """Whether it says nothing but that it answers a mail whose subject was not read: "Re: ..."."""
+    return _ANSWER.sub("", subject, count=1) in PLACEHOLDERS
+
+
+def answer_to(subject: str) -> str:
+    """The subject of an answer."""
+    return subject if _ANSWER.match(subject) else f"Re: {subject}"
 
 
 def plain(text: str) -> str:

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from gateway.app import App
 from gateway.crypto import certificate as openpgp
-from gateway.message.thread import own_subject, plain
+from gateway.message.thread import answer_to, is_placeholder, own_subject, plain
 from gateway.posting import subjects
 from gateway.posting.evidence import Kept
 from gateway.resources import mail_templates
+from gateway.store import posting as store
+from gateway.store.mailing_list import MailingList
 from gateway.store.posting import Posting, Standing
 
 UNVERIFIED = "UNVERIFIED, from an imported archive"
 _MOST_SENDER = 300
 
 
-def attestation(app: App, posting: Posting, kept: Kept, subject: str, *, travels: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One line. signed: by its author, as it stands."""
+
+    text: str
+    signed: bool
+
+
+def attestation(app: App, posting: Posting, kept: Kept, subject: Subject, *, travels: bool) -> str:
     """The first thing that a reader sees; most programs show neither the inner From nor, some of
     them, the protected subject. travels: whether the signed original goes along."""
     verified = posting.standing is not Standing.UNVERIFIED
     author = posting.author
     written_by = f"{author.name} <{author.address}>, {author.organisation}, {author.country}"
     archived_at = url(app, posting)
-    unsigned = verified and not kept.fields.subject_signed
+    unsigned = verified and not subject.signed
     return (
         mail_templates()
         .get_template("attestation.txt")
@@ -33,7 +44,7 @@ def attestation(app: App, posting: Posting, kept: Kept, subject: str, *, travels
             author=written_by if verified else claimed_author(kept),
             verified=verified,
             standing=_standing(posting, kept, app.clock()),
-            subject=subject + ("   (not signed)" if unsigned else ""),
+            subject=subject.text + ("   (not signed)" if unsigned else ""),
             signed_at=posting.signed_at.strftime("%Y-%m-%d %H:%M"),
             fingerprint=posting.key_fingerprint,
             label=posting.label,
@@ -50,9 +61,25 @@ def claimed_author(kept: Kept) -> str:
     return plain(kept.fields.sender)[:_MOST_SENDER] or "nobody named"
 
 
-def subject(session: Session, kept: Kept) -> str:
+def subject(session: Session, kept: Kept) -> Subject:
     """What its author called it, without what the gateway put around a subject that they answer."""
-    return own_subject(kept.fields.subject, subjects.titles(session)) or "(no subject)"
+    found = own_subject(kept.fields.subject, subjects.titles(session))
+    return Subject(found or "(no subject)", kept.fields.subject_signed)
+
+
+def subject_on(
+    session: Session, app: App, posting: Posting, kept: Kept, on: MailingList
+) -> Subject:
+    """The same for the readers of a list. Many programs know the mail that they answer by its outer
+    header alone, "Re: ...": its answer is called after what it answers, as far as that was on this
+    list."""
+    titles = subjects.titles(session)
+    if posting.ancestors and is_placeholder(own_subject(kept.fields.subject, titles)):
+        for one in store.ancestors_on(session, posting, on.id):
+            name = subjects.listed(app.vault, one, titles)
+            if name and not is_placeholder(name):
+                return Subject(answer_to(name), signed=False)
+    return subject(session, kept)
 
 
 def threading(posting: Posting, domain: str) -> list[tuple[str, str]]:

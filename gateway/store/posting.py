@@ -171,6 +171,23 @@ def parent(
     return next((by_hash[one] for one in hashes if one in by_hash), None)
 
 
+def ancestors_on(session: Session, posting: Posting, list_id: int) -> list[Posting]:
+    """What a posting answers, as far as a list's readers have it, nearest first; without the mails
+    themselves, each of which may be large."""
+    query = (
+        select(Posting)
+        .join(PostingList)
+        .where(
+            Posting.token.in_(posting.ancestors),
+            PostingList.list_id == list_id,
+            PostingList.placement == Placement.ACCEPTED,
+        )
+        .order_by(Posting.id.desc())
+        .options(defer(Posting.submission))
+    )
+    return list(session.scalars(query))
+
+
 def thread_for(session: Session, answered: Posting | None, now: datetime) -> int:
     """Id of the thread of the answered posting, or of a new one."""
     if answered is not None:

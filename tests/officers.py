@@ -264,7 +264,10 @@ def compose_entity(
     message.set_content(text)
     for filename, content_type, content in attachments:
         maintype, _, subtype = content_type.partition("/")
-        message.add_attachment(content, maintype=maintype, subtype=subtype, filename=filename)
+        if maintype == "message":
+            message.add_attachment(parse(content), filename=filename)
+        else:
+            message.add_attachment(content, maintype=maintype, subtype=subtype, filename=filename)
     if level is not None:
         message.set_param("hp", level)
         message.set_param("protected-headers", "v1")

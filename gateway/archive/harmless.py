@@ -17,6 +17,7 @@ import nh3
 from gateway.archive import confined
 from gateway.errors import Malformed
 from gateway.message import entity
+from gateway.message.composing import MAIL_AS_FILE
 from gateway.message.entity import Entity
 from gateway.message.protected import content_header
 from gateway.message.submission import leaves, text
@@ -49,6 +50,7 @@ _ATTRIBUTES = {
     "th": {"colspan", "rowspan", "align"},
 }
 _SHOWN = ("text/", "image/")
+_UNTYPED = "application/octet-stream"
 _HYPERTEXT = b"Content-Type: text/html; charset=utf-8\r\n"
 _DISPOSITION = re.compile(rb"^content-disposition:[^;\r\n]*", re.IGNORECASE | re.MULTILINE)
 _KIND = re.compile(rb"^content-type:[^;\r\n]*", re.IGNORECASE | re.MULTILINE)
@@ -91,9 +93,13 @@ def _made_anew(part: Entity) -> tuple[bytes, bytes] | None:
         if made is not None:
             return _encoded(content_header(part), _HYPERTEXT, made.encode("utf-8", "replace"))
         return _as_file(part)
-    is_mail = part.content_type.startswith("message/")
-    is_shown = part.content_type.startswith(_SHOWN) and not part.file_name.lower().endswith(".eml")
-    is_file = part.is_attachment and part.transfer_encoding == "base64" and not is_mail
+    is_shown = part.content_type.startswith(_SHOWN) and not _is_named_mail(part)
+    is_file = (
+        part.is_attachment
+        and part.transfer_encoding == "base64"
+        and not part.content_type.startswith("message/")
+        and not _is_named_mail(part)
+    )
     return None if is_shown or is_file else _as_file(part)
 
 
@@ -102,8 +108,10 @@ def _as_file(part: Entity) -> tuple[bytes, bytes]:
     has a name like one, with their style."""
     header = content_header(part)
     kind = part.content_type
-    if kind.startswith("message/") or kind == "text/html":
-        header = _KIND.sub(b"Content-Type: application/octet-stream", header, count=1)
+    if kind.startswith("message/") or kind in (_UNTYPED, "text/html"):
+        is_mail = kind in ("message/rfc822", "message/global") or _is_named_mail(part)
+        typed = f"Content-Type: {MAIL_AS_FILE if is_mail else _UNTYPED}".encode()
+        header = _KIND.sub(typed, header, count=1)
     if _DISPOSITION.search(header):
         header = _DISPOSITION.sub(b"Content-Disposition: attachment", header, count=1)
     else:
@@ -115,6 +123,10 @@ def _as_file(part: Entity) -> tuple[bytes, bytes]:
     except Malformed:  # in what was imported, or kept by versions that took more
         data = part.body
     return _encoded(header, b"", data)
+
+
+def _is_named_mail(part: Entity) -> bool:
+    return part.file_name.lower().endswith(".eml")
 
 
 def _encoded(header: bytes, kind: bytes, data: bytes) -> tuple[bytes, bytes]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime, formataddr
 
-from gateway.message.composing import multipart, new_boundary
+from gateway.message.composing import MAIL_AS_FILE, multipart, new_boundary
 from gateway.message.entity import crlf, encoded_field
 
 Sign = Callable[[bytes], tuple[bytes, str]]
@@ -73,9 +73,10 @@ def letter(
 
 
 def attachment(name: str, data: bytes) -> bytes:
-    """An application/octet-stream part, base64."""
+    """A file as a part, base64."""
+    kind = MAIL_AS_FILE if name.endswith(".eml") else "application/octet-stream"
     head = (
-        f'Content-Type: application/octet-stream; name="{name}"\r\n'
+        f'Content-Type: {kind}; name="{name}"\r\n'
         "Content-Transfer-Encoding: base64\r\n"
         f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'
     )

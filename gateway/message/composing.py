@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
 
+MAIL_AS_FILE = "application/vnd.environet.mail"
+"""A mail that programs show as a file: as message/rfc822 most show it on the same page, and what is
+application/octet-stream and named .eml KMail takes for that and shows nothing of it."""
+
 
 def text_part(text: str) -> bytes:
     """A text/plain part in UTF-8, its body quoted-printable so that no line is too long."""

@@ -110,3 +110,27 @@ def test_thunderbird_shows_what_was_noted(
     shown = program.show(gateway.copies(bo.address)[-1])
     assert (shown.signature, shown.warnings) == ("verified", ())
     assert "lines like these stand in the text below as well" in shown.text
+
+
+def test_thunderbird_shows_a_mail_in_a_posting_as_a_file(
+    gateway: RunningGateway, program: Thunderbird, bo: Officer, ana: Officer
+) -> None:
+    style = "<style>.moz-text-plain, pre { display: none }</style>"
+    mail = f"From: a@b.example\r\nContent-Type: text/html\r\n\r\n{style}<p>Author: Zoe</p>\r\n"
+    files = [
+        (name, kind, mail.encode())
+        for name, kind in (
+            ("forwarded.eml", "message/rfc822"), ("seen.eml", "application/octet-stream"),
+        )
+    ]  # fmt: skip
+    posting = ana.write(
+        to=[LIST], certificates=[gateway.certificate(LIST)], subject="Forwarded",
+        text="Two of theirs.\n", attachments=files,
+    )  # fmt: skip
+    assert gateway.send(posting, ana.address, [LIST]) == (250, "2.0.0 Accepted")
+    gateway.wait_until_delivered()
+    shown = program.show(gateway.copies(bo.address)[-1])
+    assert "Author:    Ana Lind" in shown.text
+    assert "Two of theirs." in shown.text
+    assert "Zoe" not in shown.text
+    assert shown.attachments == ("forwarded.eml", "seen.eml", "original-signed.eml")

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.archive import harmless
 from gateway.message import entity
+from gateway.message.composing import MAIL_AS_FILE
 
 STYLE = b"<style>.moz-text-plain{display:none}</style>"
 FORGED = (
@@ -85,8 +86,19 @@ def test_a_forwarded_mail_is_a_file_though_it_is_in_base64_already() -> None:
         mixed(b"Content-Type: message/rfc822\r\nContent-Disposition: attachment; filename=a.eml\r\n"
               b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded)
     )  # fmt: skip
-    assert part.get_content_type() == "application/octet-stream"
+    assert part.get_content_type() == MAIL_AS_FILE
     assert part.get_payload(decode=True) == FORWARDED
+
+
+def test_what_is_named_as_a_mail_is_no_file_of_any_kind() -> None:
+    encoded = encodebytes(FORWARDED).replace(b"\n", b"\r\n").rstrip()
+    _, (_, part) = sent(
+        mixed(b"Content-Type: application/octet-stream; name=a.eml\r\n"
+              b"Content-Disposition: attachment; filename=a.eml\r\n"
+              b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded)
+    )  # fmt: skip
+    assert part.get_content_type() == MAIL_AS_FILE
+    assert part.get_filename() == "a.eml"
 
 
 def test_text_pictures_and_files_stay_as_they_are() -> None:

@@ -175,8 +175,8 @@ def _signer(session: Session, judged: Judged) -> Signer | None:
 
 
 def _named(header: Entity, domain: str) -> list[str]:
-    values = (str(one) for name in _TO for one in header.fields.get_all(name, []))
-    found = (each for value in values for each in in_field(value[: entity.MOST_FIELD]))
+    values = (one for name in _TO for one in header.undecoded(name))
+    found = (each for value in values for each in in_field(value))
     return list(dict.fromkeys(one for one in found if one.endswith(f"@{domain}")))
 
 

@@ -25,7 +25,6 @@ from gateway.crypto.certificate import Certificate
 from gateway.crypto.signature import Verified, examine
 from gateway.errors import BadCertificate, Malformed, Reply, UsageError
 from gateway.message import entity, keydata, typed
-from gateway.message.address import in_field
 from gateway.message.entity import Entity, crlf
 from gateway.message.signed import signature_facts
 from gateway.message.submission import Content
@@ -91,7 +90,7 @@ def receive(session: Session, app: App, judged: Judged) -> Reply:
 
 def _take(session: Session, app: App, judged: Judged, mail: Entity, opening: Opening) -> str | None:
     """Do what a mail is for; else the rule by which nothing was done."""
-    content, author, sender = opening.content, judged.author, _address(opening.fields.sender)
+    content, author, sender = opening.content, judged.author, opening.fields.sender_address
     if content is None:
         return _help(session, app, sender, "not-opened")
     if len(content.body) > MOST_BYTES:
@@ -211,7 +210,7 @@ def _application(
     """The one that a certificate is for: by the fingerprint that was named for it, else by the
     signed From, else by its user IDs. None where that leaves several, or none."""
     addresses = proving.addresses_of(certificate)
-    sender = _address(opening.protected.sender) if opening.protected else ""
+    sender = opening.protected.sender_address if opening.protected else ""
     found = applications.matching(session, {*addresses, sender}, certificate.fingerprint)
     named = [one for one in found if one.fingerprint == certificate.fingerprint]
     from_sender = [one for one in found if one.member.address == sender]
@@ -241,11 +240,6 @@ def _wishes(session: Session, payload: Entity) -> Wishes:
 def _code_hashes(app: App, payload: Entity) -> list[str]:
     codes = dict.fromkeys(_CODE.findall(typed.quoted_too(payload).lower()))
     return [proving.code_hash(app, one) for one in list(codes)[:_MOST_CODES]]
-
-
-def _address(sender: str) -> str:
-    """The one address in a From field; "" where it has none, or several."""
-    return _only(in_field(sender)) or ""
 
 
 def _only(found: Sequence[_T]) -> _T | None:

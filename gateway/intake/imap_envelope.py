@@ -81,8 +81,8 @@ def _ours(value: str, domain: str) -> list[str]:
 
 
 def _values(mail: entity.Entity, names: list[str]) -> list[str]:
-    values = [value for name in names for value in mail.fields.get_all(name, [])]
-    return [str(value)[: entity.MOST_FIELD] for value in values[:_MOST_FIELDS]]
+    values = [value for name in names for value in mail.undecoded(name)]
+    return values[:_MOST_FIELDS]
 
 
 def _sender(mail: entity.Entity) -> str:

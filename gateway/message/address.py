@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from email.utils import getaddresses
+from email.errors import InvalidHeaderDefect
+from email.policy import default
 
-from gateway.message.entity import strict
+from gateway.errors import Malformed
+from gateway.message.entity import MOST_FIELD, Entity, strict
 
 _LOCAL = re.compile(r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]{1,64}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -31,7 +33,30 @@ def normalise(address: str) -> str | None:
 
 
 def in_field(value: str) -> tuple[str, ...]:
-    """Normal addresses of a To or Cc field's value, groups opened, what is no address left out."""
-    with strict():
-        found = [normalise(address) for _, address in getaddresses([value])]
-    return tuple(address for address in found if address)
+    """Normal addresses of an address field's value, as `named_in`; what has none is left out."""
+    return tuple(one for one in named_in(value) if one == normalise(one))
+
+
+def named_in(value: str) -> tuple[str, ...]:
+    """Everybody whom an address field names, groups opened: by normal address, and as it stands
+    where there is none.
+
+    value: undecoded (RFC 2047 6.2), as a name in a decoded one could be read as an address. What
+    keeps to no grammar, and so could be read in two ways, names one that is nobody's.
+    """
+    with_place = "@" in value or "=?" in value
+    try:
+        with strict():
+            header = default.header_factory("to", value[:MOST_FIELD])
+            found = [one.addr_spec for one in header.addresses]
+            broken = any(isinstance(one, InvalidHeaderDefect) for one in header.defects)
+    except Malformed:
+        found, broken = [], True
+    if broken or len(value) > MOST_FIELD:
+        return (value[:MOST_FIELD],) if with_place else ()
+    return tuple(normalise(one) or one for one in found)
+
+
+def named_by(entity: Entity, name: str) -> tuple[str, ...]:
+    """The same of all fields of a name."""
+    return tuple(one for value in entity.undecoded(name) for one in named_in(value))

@@ -23,7 +23,7 @@ from email.errors import (
 )
 from email.header import Header, decode_header, make_header
 from email.message import Message
-from email.parser import BytesHeaderParser
+from email.parser import HeaderParser
 from email.policy import compat32
 
 from gateway.errors import Malformed, TooLarge
@@ -43,6 +43,7 @@ _HEADER_DEFECTS = (
     MissingHeaderBodySeparatorDefect,
 )
 _LINE_END = re.compile(rb"\r?\n")
+_BEYOND_ASCII = re.compile(r"([^\x00-\x7f]+)")
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
@@ -129,6 +130,10 @@ class Entity:
         """A field's value on one line, RFC 2047 words decoded, "" where it is not there."""
         return decoded(str(self.fields.get(name, "")))
 
+    def undecoded(self, name: str) -> list[str]:
+        """Each field of a name, on one line, its RFC 2047 words as they stand."""
+        return [" ".join(str(one).split()) for one in self.fields.get_all(name, [])]
+
     def decoded_body(self) -> bytes:
         """The body with its transfer encoding undone. Raises Malformed on an unknown one."""
         match self.transfer_encoding:
@@ -190,11 +195,28 @@ def read(buffer: bytes, start: int = 0, end: int | None = None) -> Entity:
     if buffer.count(b"\n", start, header_end) > MOST_HEADER_LINES:
         raise TooLarge(f"header of more than {MOST_HEADER_LINES} lines")
     with strict():
-        fields = BytesHeaderParser(policy=compat32).parsebytes(buffer[start:header_end] + b"\n\n")
+        header = _characters(buffer[start:header_end])
+        fields = HeaderParser(policy=compat32).parsestr(f"{header}\n\n")
         # The library's parameter parser takes time that grows with the square.
         if any(len(str(fields.get(name, ""))) > _MOST_PARAMETERS for name in _PARAMETRIC):
             raise TooLarge("a content field of more than 2000 characters")
     return Entity(buffer, start, body_start, end, fields)
+
+
+def _characters(header: bytes) -> str:
+    """UTF-8 (RFC 6532 3.2); a line of other octets is shown as something rather than nothing."""
+    try:
+        return header.decode()
+    except UnicodeDecodeError:
+        lines = header.splitlines(keepends=True)
+        return "".join(_in_latin(one) for one in lines)
+
+
+def _in_latin(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
 
 
 def decoded(value: str) -> str:
@@ -203,13 +225,23 @@ def decoded(value: str) -> str:
     Nothing in the result ends a line, whatever was encoded in a word. Cut after 8,000 characters.
     """
     unfolded = " ".join(line.strip() for line in value[:MOST_FIELD].splitlines())
+    # The library would put "\\u0421" for a letter beside a word.
+    pieces = _BEYOND_ASCII.split(unfolded)
+    text = "".join(_words(one) if "=?" in one else one for one in pieces)
+    text = text.encode("utf-8", "replace").decode("utf-8", "replace")
+    return " ".join(text[:MOST_FIELD].split())
+
+
+def _words(text: str) -> str:
+    """ASCII with its RFC 2047 words decoded, or as it stands; the blanks around it stay."""
+    inner = text.strip()
     try:
         with strict():
-            unfolded = str(make_header(decode_header(unfolded)))
+            shown = str(make_header(decode_header(inner)))
     except Malformed:
-        pass  # shown as it stands
-    text = unfolded.encode("utf-8", "replace").decode("utf-8", "replace")
-    return " ".join(text[:MOST_FIELD].split())
+        return text
+    before, _, after = text.partition(inner)
+    return f"{before}{shown}{after}"
 
 
 def crlf(data: bytes) -> bytes:

@@ -11,11 +11,11 @@ from itertools import chain, pairwise
 from typing import Final
 
 from gateway.errors import Malformed
-from gateway.message.address import in_field, normalise
+from gateway.message.address import normalise
 from gateway.message.armor import dearmor
 from gateway.message.entity import Entity
 from gateway.message.packet import PUBLIC_KEY, SECRET_KEY, SECRET_SUBKEY, packets
-from gateway.message.protected import protected_fields
+from gateway.message.protected import fields_of, protected_fields
 from gateway.message.submission import is_text, leaves
 
 MOST_CERTIFICATES: Final = 10
@@ -80,10 +80,10 @@ def _in_autocrypt(mail: Entity, payload: Entity | None) -> Iterator[bytes]:
     """Of the one valid Autocrypt field for the author's address; of several, none counts."""
     inside = payload is not None and protected_fields(payload) is not None
     header = payload if payload and inside and "autocrypt" in payload.fields else mail
-    senders = in_field(header.field("from") or mail.field("from"))
-    if len(senders) == 1:
+    sender = fields_of(header if "from" in header.fields else mail).sender_address
+    if sender:
         values = [str(value) for value in header.fields.get_all("autocrypt", [])]
-        valid = [data for value in values if (data := _keydata(value, senders[0])) is not None]
+        valid = [data for value in values if (data := _keydata(value, sender)) is not None]
         if len(valid) == 1:
             yield from _certificates(valid[0])
 

@@ -19,10 +19,12 @@ _CONTENT_FIELDS = ("content-type", "content-transfer-encoding", "content-disposi
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Decoded fields. to, cc: normal addresses; Message-IDs without angle brackets, references and
+    """Decoded fields. sender_address: the one whom From names, "" for none or several. to, cc: whom
+    they name, as `address.named_in` has it. Message-IDs without angle brackets, references and
     in_reply_to nearest last, as they stand. subject_signed: the subject is under the signature."""
 
     sender: str = ""
+    sender_address: str = ""
     to: tuple[str, ...] = ()
     cc: tuple[str, ...] = ()
     subject: str = ""
@@ -45,10 +47,12 @@ class Fields:
 
 def fields_of(entity: Entity) -> Fields:
     ids = _MESSAGE_ID.findall(entity.field("message-id"))
+    senders = address.in_field(", ".join(entity.undecoded("from")))
     return Fields(
         sender=entity.field("from"),
-        to=address.in_field(entity.field("to")),
-        cc=address.in_field(entity.field("cc")),
+        sender_address=senders[0] if len(senders) == 1 else "",
+        to=address.named_by(entity, "to"),
+        cc=address.named_by(entity, "cc"),
         subject=entity.field("subject"),
         date=entity.field("date"),
         message_id=ids[0] if ids else "",
@@ -89,6 +93,7 @@ def merged(outer: Fields, protected: Fields | None, *, whole: bool = False) -> F
     return replace(
         outer,
         sender=protected.sender or outer.sender,
+        sender_address=(protected if protected.sender else outer).sender_address,
         to=protected.to or outer.to,
         cc=protected.cc or outer.cc,
         subject=protected.subject or subject,
@@ -110,7 +115,7 @@ def differing(mail: Entity, payload: Entity) -> tuple[str, ...]:
     sent = {str(one).partition(":")[0].strip().lower(): str(one).partition(":")[2].strip()
             for one in payload.fields.get_all("hp-outer", [])[:_MOST_REFERENCES]}  # fmt: skip
     pairs = (
-        ("From", address.in_field(outer.sender), address.in_field(protected.sender)),
+        ("From", outer.sender_address, protected.sender_address),
         ("To", outer.to, protected.to),
         ("Cc", outer.cc, protected.cc),
         ("Subject", outer.subject, protected.subject),

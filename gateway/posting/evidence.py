@@ -63,8 +63,8 @@ def seal(
     token = token or uuid.uuid4().hex
     details = {
         "form": source.form,
-        "fields": asdict(fields),
-        "protected": asdict(protected or Fields()),
+        "fields": _kept(fields),
+        "protected": _kept(protected or Fields()),
         "origin": origin.kept() if origin else None,
         "noted": asdict(noted),
     }
@@ -133,8 +133,16 @@ def _details(vault: Vault, row: Posting | Version) -> dict[str, Any]:
     return details
 
 
+def _kept(fields: Fields) -> dict[str, Any]:
+    """What is kept of fields: no more than the version before this one, beside it while a gateway
+    is upgraded, can read."""
+    return {name: value for name, value in asdict(fields).items() if name != "sender_address"}
+
+
 def _fields(values: dict[str, Any]) -> Fields:
-    return Fields(**{name: _frozen(value) for name, value in values.items()})
+    """As `_noted`."""
+    known = {one.name for one in dataclass_fields(Fields)}
+    return Fields(**{name: _frozen(value) for name, value in values.items() if name in known})
 
 
 def _frozen(value: Any) -> Any:

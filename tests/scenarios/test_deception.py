@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -10,7 +11,7 @@ import pytest
 
 from gateway.message.armor import armor
 from tests.officers import Officer, encrypted_entity, parse, signed_entity
-from tests.scenarios.judged import LIST, Ground, fields_of, founded
+from tests.scenarios.judged import COMMANDS, LIST, Ground, fields_of, founded
 
 REFUSED = "550 5.7.1 No good signature of an active member over the whole mail"
 IN_THE_CLEAR = "523 5.7.10 Encryption needed: encrypt the whole mail to the key of this address"
@@ -217,3 +218,51 @@ def test_who_carries_a_mail_joins_it_to_no_thread(ground: Ground) -> None:
     assert b"In-Reply-To" not in mail
     assert ground.post(f"In-Reply-To: {first}\r\n".encode() + mail).startswith("250 ")
     assert parse(ground.copy())["In-Reply-To"] is None
+
+
+NAMED_ONLY = {
+    "encoded word": '=?utf-8?q?{0}=2C_Bo_B=C3=B6?= <bo@police.example>',
+    "encoded address": '=?utf-8?q?=3C{0}=3E?= <bo@police.example>',
+    "quoted": '"{0}, Bo" <bo@police.example>',
+    "comment": 'Bo ({0}, ) <bo@police.example>',
+    "not quoted": '{0} <bo@police.example>',
+    "two in brackets": '<{0}> <bo@police.example>',
+    "group": 'Bo:{0};<bo@police.example>',
+    "blank in a mailbox": '"bo berg"@police.example',
+    "address literal": 'bo@[192.0.2.1]',
+    "all encoded": '=?utf-8?q?Bo_=3Cbo=40police=2Eexample=3E?=',
+    "too long": 'bo@police.example, ' * 500 + '{0}',
+}  # fmt: skip
+
+
+def signed_to(ground: Ground, field: str, to: str, text: str = "tick off B") -> bytes:
+    """What Ana signed, with a To of its own, as somebody else encrypts it to one of our keys."""
+    entity = (
+        f'Content-Type: text/plain; protected-headers="v1"; hp=cipher\r\nSubject: Us\r\n'
+        f"From: Ana Lind <ana.lind@customs.example>\r\nTo: {field}\r\n\r\n{text}\r\n"
+    ).encode()
+    signed = signed_entity(entity, ground.ana.program.sign(entity))
+    message = ground.stranger.program.encrypt(signed, [ground.gateway.certificate(to)], False)
+    return fields_of(ground.mail(to=to)) + encrypted_entity(message)
+
+
+@pytest.mark.parametrize("field", NAMED_ONLY.values(), ids=NAMED_ONLY)
+def test_whom_a_name_names_a_letter_was_not_to(ground: Ground, field: str) -> None:
+    """Bo calls himself like the gateway, and passes on what Ana wrote to him."""
+    mail = signed_to(ground, field.format(COMMANDS), COMMANDS)
+    assert ground.post(mail, ground.stranger, COMMANDS).startswith("550 5.7.1 ")
+    letter = signed_to(ground, field.format(LIST), LIST, f"Between us: {field}.")
+    before = holds(ground)
+    assert ground.post(letter, ground.stranger).startswith("250 ")
+    assert [one["rule"] for one in holds(ground)[len(before) :]] == ["signed-for-others"]
+
+
+def test_a_letter_to_several_is_for_each(ground: Ground) -> None:
+    field = f"Bo <bo@police.example>, =?utf-8?q?=C3=9Cber?= <{COMMANDS}>"
+    mail = signed_to(ground, field, COMMANDS)
+    assert ground.post(mail, ground.stranger, COMMANDS).startswith("250 ")
+
+
+def holds(ground: Ground) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(ground.gateway.environet("hold", "list", "--json"))
+    return found

@@ -114,6 +114,23 @@ def test_octets_of_a_files_name_stay_as_they_are() -> None:
     assert protected.content_only(entity.read(raw)) == raw
 
 
+@pytest.mark.parametrize(
+    ("octets", "shown"),
+    [
+        ("Слоновая кость 象牙".encode(), "Слоновая кость 象牙"),
+        (b"Elfenbein \xe4\xf6", "Elfenbein äö"),
+        ("Слон =?utf-8?q?=D1=81?= =?utf-8?q?=D0=BB?= – ok".encode(), "Слон сл – ok"),
+        (b"=?koi8-r?b?88zPzg==?= A", "Слон A"),
+        ("Слон\r\n и сын".encode(), "Слон и сын"),
+    ],
+)
+def test_octets_of_a_subject_are_read_as_utf_8(octets: bytes, shown: str) -> None:
+    raw = b"Subject: " + octets + "\r\nX-Other: é\r\n\r\n".encode()
+    assert entity.read(raw).field("subject") == shown
+    name = b'Content-Disposition: attachment; filename="' + "Слон.pdf".encode() + b'"\r\n\r\n'
+    assert entity.read(name).file_name == "Слон.pdf"
+
+
 def test_message_ids_are_read_and_bounded() -> None:
     ids = " ".join(f"<{number}@x.example>" for number in range(200))
     raw = f"References: {ids}\r\nIn-Reply-To: <9@x.example> (his mail)\r\n\r\n".encode()

@@ -39,9 +39,10 @@ _MICALG: Final = {"8": "pgp-sha256", "9": "pgp-sha384", "10": "pgp-sha512"}
 _SOCKET_PATH_BYTES: Final = 107
 _PIPE_BYTES: Final = 64 * 1024
 # Codes of libgpg-error that a session key damaged in the message gives: PUBKEY_ALGO, CHECKSUM,
-# CIPHER_ALGO, WRONG_SECKEY, BAD_MPI, INV_KEYLEN, INV_VALUE, INV_OBJ, INV_DATA, BAD_DATA,
-# INV_LENGTH, DECRYPT_FAILED. Anything else, ENOMEM (32854) above all, is a fault on our side.
-_DAMAGED: Final = frozenset({4, 10, 12, 18, 30, 44, 55, 65, 79, 89, 139, 152})
+# CIPHER_ALGO, WRONG_SECKEY, BAD_MPI, INV_KEYLEN, INV_ARG, INV_VALUE, INV_OBJ, INV_DATA, BAD_DATA,
+# INV_LENGTH, DECRYPT_FAILED, BUFFER_TOO_SHORT. Anything else, ENOMEM (32854) above all, is a
+# fault on our side.
+_DAMAGED: Final = frozenset({4, 10, 12, 18, 30, 44, 45, 55, 65, 79, 89, 139, 152, 200})
 _ANONYMOUS: Final = "0" * 16
 # Status lines that gpg gives once it has read something of a message.
 _READ: Final = ("ENC_TO", "BEGIN_DECRYPTION", "NODATA")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from gateway.config import Config
 from gateway.errors import ForOthers, Malformed, TooLarge, Undecryptable
-from gateway.message import entity, packet, pgpmime, submission
+from gateway.message import entity, packet, pgpmime, session_key, submission
 from gateway.message.entity import Entity
 from gateway.message.noted import NOTHING, Noted
 from gateway.message.pgpmime import Form, Signed
@@ -59,9 +59,12 @@ class Opening:
     noted: Noted = NOTHING
 
 
-def open_mail(mail: Entity, unwrap: Unwrap, limit: int, *, partly: bool = False) -> Opening:
-    """Open a mail once. `limit`: most bytes that anything in it may inflate to. partly: where not
-    all of it is signed, take what is.
+def open_mail(
+    mail: Entity, ours: Set[str], unwrap: Unwrap, limit: int, *, partly: bool = False
+) -> Opening:
+    """Open a mail once. ours: key IDs and fingerprints of the keys that `unwrap` is to have.
+    `limit`: most bytes that anything in it may inflate to. partly: where not all of it is signed,
+    take what is.
 
     Raises Malformed where the mail's own header can't be read, and Unavailable, from `unwrap`,
     where it is our keys that don't serve.
@@ -79,10 +82,13 @@ def open_mail(mail: Entity, unwrap: Unwrap, limit: int, *, partly: bool = False)
             repaired = found.repaired
             # The strict outer grammar comes before gpg: gpg takes an empty encrypted packet
             # followed by a clear signed message for well decrypted.
-            pkesks = packet.split(found.message, limit=MOST_PKESKS).pkesks
-            encrypted_to = tuple(key_id for key_id, _ in pkesks)
-            inner = unwrap(found.message, limit)
-            del found, pkesks  # perhaps 50 MB that nobody needs any more
+            message = packet.split(found.message, limit=MOST_PKESKS)
+            encrypted_to = tuple(key_id for key_id, _ in message.pkesks)
+            del found  # perhaps 50 MB that nobody needs any more
+            for_us = session_key.addressed(message, ours)
+            del message
+            inner = unwrap(for_us, limit)
+            del for_us
             signed = _inside(Signed(form, inner), limit, partly=partly)
         if signed is None:
             return Opening(encrypted, encrypted_to, None, None, None, outer, "not signed")

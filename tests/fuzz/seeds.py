@@ -88,7 +88,7 @@ def ours() -> Mapping[str, Sequence[bytes]]:
         key.signer(), _TEXT, mode=pysequoia.SignatureMode.DETACHED, armor=False
     )
     encrypted = pysequoia.encrypt(_TEXT, [key.extract_certificate()], armor=False)
-    pkesk = frame(PKESK, b"\x03" + bytes(8) + b"\x12" + bytes(60))
+    pkesk = frame(PKESK, b"\x03" + bytes(8) + b"\x12\x01\x07\x40" + bytes(32) + b"0" + bytes(48))
     inside_out = pkesk + frame(SEIPD, b"\x01" + message)
     multipart_signed = _multipart(
         b"signed; micalg=pgp-sha512; protocol=application/pgp-signature",

@@ -37,6 +37,8 @@ Target = Callable[[bytes], None]
 
 MOST_INFLATED = 1 << 18
 """Small, so that a bomb is found within a fuzzer's patience."""
+NOBODY: frozenset[str] = frozenset()
+"""So what is opened is for nobody named."""
 _FORM_KEYS = frozenset().union(*(one.form for one in COMMANDS))
 _END_OF_DATA = b"\r\n.\r\n"
 
@@ -98,8 +100,10 @@ def mail(data: bytes) -> None:
     """Any mail is opened, or it is said why not; what an encryption hides is taken for its
     ciphertext, so that what is inside is reached."""
     try:
-        opening = open_mail(entity.read(data), _hidden_by_nothing, MOST_INFLATED)
-        partly = open_mail(entity.read(data), _hidden_by_nothing, MOST_INFLATED, partly=True)
+        opening = open_mail(entity.read(data), NOBODY, _hidden_by_nothing, MOST_INFLATED)
+        partly = open_mail(
+            entity.read(data), NOBODY, _hidden_by_nothing, MOST_INFLATED, partly=True
+        )
     except Malformed:
         return
     assert (opening.content is None) == (opening.source is None) == (opening.fault is not None)

@@ -17,6 +17,7 @@ _END_MESSAGE = b"-----END PGP MESSAGE-----"
 _BEGIN_SIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _BEGIN_SIGNATURE = b"\n-----BEGIN PGP SIGNATURE-----"
 _END_SIGNATURE = b"-----END PGP SIGNATURE-----"
+_CHARSET = re.compile(rb"\A[^\n]*\n(?:[^\n:]+:[^\n]*\n)*?Charset: ([\w.:+-]{1,40})\r?\n")
 _ARMOR_BLOCK_LIMIT = 64 * 1024
 _MOST_PARTS, _MOST_NESTING = 50, 20
 """Of a mail that is searched for the one that is signed."""
@@ -40,19 +41,22 @@ class Form(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Ciphertext:
     """An encrypted mail: the OpenPGP message (binary), and whether a MIME entity is inside.
-    repaired: its frame had been taken apart on the way."""
+    repaired: its frame had been taken apart on the way. charset: of an inline one, as of Signed."""
 
     message: bytes
     inline: bool
     repaired: bool = False
+    charset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signed-only object found in a mail or inside its encryption, in its form."""
+    """A signed-only object found in a mail or inside its encryption, in its form. charset: what
+    stands around a plain text says of it, "" where nothing does; it is not signed."""
 
     form: Form
     data: bytes
+    charset: str = ""
 
 
 def ciphertext(mail: Entity) -> Ciphertext | None:
@@ -78,7 +82,10 @@ def ciphertext(mail: Entity) -> Ciphertext | None:
             end = text.find(_END_MESSAGE)
             if end < 0 or text[end + len(_END_MESSAGE) :].strip():
                 raise Malformed("text around the encrypted message")
-            return Ciphertext(dearmor(text.strip()), inline=True)
+            block = text.strip()
+            named = _CHARSET.match(block[:_ARMOR_BLOCK_LIMIT])  # RFC 4880 6.2
+            charset = named[1].decode().lower() if named else text_part.charset
+            return Ciphertext(dearmor(block), inline=True, charset=charset)
     return None
 
 
@@ -100,9 +107,15 @@ def signed(entity: Entity) -> Signed | None:
     ):
         return Signed(Form.MULTIPART, entity.raw)
     if entity.content_type == "text/plain":
-        text = entity.decoded_body().strip()
-        if text.startswith(_BEGIN_SIGNED) and text.endswith(_END_SIGNATURE):
-            return Signed(Form.CLEARTEXT, text)
+        return cleartext(entity.decoded_body(), entity.charset)
+    return None
+
+
+def cleartext(text: bytes, charset: str) -> Signed | None:
+    """The cleartext-signed block that a text is as a whole; None where it is none."""
+    block = text.strip()
+    if block.startswith(_BEGIN_SIGNED) and block.endswith(_END_SIGNATURE):
+        return Signed(Form.CLEARTEXT, block, charset)
     return None
 
 
@@ -124,11 +137,11 @@ def signed_part(entity: Entity) -> Signed | None:
         elif (whole := signed(one)) is not None:
             found.append(whole)
         elif one.content_type == "text/plain" and not one.is_attachment:
-            found += _cleartext_within(one.decoded_body())
+            found += _cleartext_within(one.decoded_body(), one.charset)
     return found[0] if len(found) == 1 else None
 
 
-def _cleartext_within(text: bytes) -> list[Signed]:
+def _cleartext_within(text: bytes, charset: str) -> list[Signed]:
     """The cleartext-signed blocks in a text, each from its first line to its last."""
     found, at = [], 0
     while (begin := text.find(_BEGIN_SIGNED, at)) >= 0:
@@ -137,7 +150,7 @@ def _cleartext_within(text: bytes) -> list[Signed]:
             break
         at = end + len(_END_SIGNATURE)
         if begin == 0 or text[begin - 1 : begin] == b"\n":
-            found.append(Signed(Form.CLEARTEXT, text[begin:at]))
+            found.append(Signed(Form.CLEARTEXT, text[begin:at], charset))
     return found
 
 

@@ -30,6 +30,7 @@ MOST_ENTITIES = 2000
 _FIRST_BYTES = 64 * 1024
 _PIECE = 1 << 20
 _TYPE_FIELD = re.compile(rb"^content-type[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_TOKEN = re.compile(r"[\w.:+-]+", re.ASCII)
 _BARE_CR = re.compile(rb"\r(?!\n)")
 # Only charsets of mail: Python knows codecs besides whose decoding takes for ever.
 _CHARSETS = re.compile(
@@ -71,7 +72,7 @@ def content(source: Signed, limit: int) -> Content:
         # lose its protected headers.
         if _begins_with_a_header(body):
             raise Malformed("a MIME entity presented as text")
-        payload = _text_entity(body)
+        payload = _text_entity(body, source.charset)
     return Content(body, signatures, payload)
 
 
@@ -198,7 +199,7 @@ def _imported(data: bytes) -> bytes:
         for _ in leaves(entity.read(data)):
             pass
     except Malformed:
-        return _text_entity(data)
+        return _text_entity(data, "")
     return data
 
 
@@ -219,9 +220,16 @@ def _known(charset: str) -> str:
     return name if _CHARSETS.fullmatch(name) else "utf-8"
 
 
-def _text_entity(text_bytes: bytes) -> bytes:
-    """Plain text of an old program as a MIME entity; such text is UTF-8, or else Latin-1."""
-    charset = "utf-8" if _is_utf8(text_bytes) else "iso-8859-1"
+def _text_entity(text_bytes: bytes, said: str) -> bytes:
+    """Plain text of an old program as a MIME entity. Such text is UTF-8 where it can be, as what is
+    said of its charset is not signed; else that, or Latin-1."""
+    name = _known(said if _TOKEN.fullmatch(said) else "")
+    is_wide = name.startswith("utf-") or name in ("ascii", "hz")
+    escapes = name.startswith("iso2022") and b"\x1b" in text_bytes
+    if escapes or not (is_wide or _is_utf8(text_bytes)):
+        charset = said
+    else:
+        charset = "utf-8" if _is_utf8(text_bytes) else "iso-8859-1"
     fields = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: 8bit\r\n"
     return fields.encode() + b"\r\n" + entity.crlf(text_bytes)
 

@@ -63,6 +63,7 @@ def seal(
     token = token or uuid.uuid4().hex
     details = {
         "form": source.form,
+        "charset": source.charset,
         "fields": _kept(fields),
         "protected": _kept(protected or Fields()),
         "origin": origin.kept() if origin else None,
@@ -94,6 +95,7 @@ def unseal(vault: Vault, row: Posting | Version) -> Kept:
         Signed(
             Form(details["form"]),
             vault.open(f"posting/{row.token}/submission", row.submission),
+            details.get("charset", ""),
         ),
         _fields(details["fields"]),
         _fields(details["protected"]),

@@ -79,7 +79,7 @@ def open_mail(
             signed = _signed(mail, limit, partly=partly)
         else:
             encrypted, form = True, Form.INLINE if found.inline else Form.MESSAGE
-            repaired = found.repaired
+            repaired, charset = found.repaired, found.charset
             # The strict outer grammar comes before gpg: gpg takes an empty encrypted packet
             # followed by a clear signed message for well decrypted.
             message = packet.split(found.message, limit=MOST_PKESKS)
@@ -89,7 +89,7 @@ def open_mail(
             del message
             inner = unwrap(for_us, limit)
             del for_us
-            signed = _inside(Signed(form, inner), limit, partly=partly)
+            signed = _inside(Signed(form, inner, charset), limit, partly=partly)
         if signed is None:
             return Opening(encrypted, encrypted_to, None, None, None, outer, "not signed")
         source, content, partial = signed
@@ -119,6 +119,10 @@ def _inside(source: Signed, limit: int, *, partly: bool) -> _Found | None:
     content = submission.content(source, limit)
     if content.signatures:
         return source, content, False
+    if source.form is Form.INLINE:
+        clear = pgpmime.cleartext(content.payload, source.charset)
+        if clear is not None:
+            return _opened(clear, limit, partial=False)
     return _signed(entity.read(content.payload), limit, partly=partly)
 
 
@@ -126,7 +130,9 @@ def _signed(found: Entity, limit: int, *, partly: bool) -> _Found | None:
     source, partial = pgpmime.signed(found), False
     if source is None and partly:
         source, partial = pgpmime.signed_part(found), True
-    if source is None:
-        return None
+    return None if source is None else _opened(source, limit, partial=partial)
+
+
+def _opened(source: Signed, limit: int, *, partial: bool) -> _Found | None:
     content = submission.content(source, limit)
     return (source, content, partial) if content.signatures else None

@@ -8,6 +8,7 @@ from base64 import encodebytes
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -204,3 +205,48 @@ def test_what_stands_outside_otherwise_is_noted_and_does_not_count(ground: Groun
     assert b"All is well" not in copy
     assert ground.post(ground.mail()).startswith("250 ")
     assert b"other values" not in ground.delivered()
+
+
+WRITTEN = {
+    "koi8-r": "Слоновая кость", "windows-1252": "Tusks – 84 “raw”", "gb18030": "象牙 八十四",
+    "iso-2022-jp": "象牙です", "shift_jis": "象牙です", "iso-8859-2": "Kły słoniowe",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["armor", "field"])
+@pytest.mark.parametrize("charset", WRITTEN)
+def test_an_inline_text_is_read_in_the_charset_that_is_said(
+    ground: Ground, charset: str, where: str
+) -> None:
+    text = f"{WRITTEN[charset]}, {where}\n"
+    certificates = [ground.gateway.certificate(LIST)]
+    message = ground.ana.program.encrypt(text.encode(charset), certificates, True)
+    said = "us-ascii" if where == "armor" else charset
+    if where == "armor":
+        begin = b"-----BEGIN PGP MESSAGE-----\n"
+        message = message.replace(begin, begin + f"Charset: {charset}\n".encode())
+    kind = f"Content-Type: text/plain; charset={said}\r\n\r\n".encode()
+    assert ground.post(fields_of(ground.mail()) + kind + message).startswith("250 ")
+    assert text.strip() in ground.ana.read(ground.copy()).text
+
+
+@pytest.mark.parametrize("charset", ["iso-2022-jp", "utf-16", "hz", "koi8*r", "x\r\nBcc: a@b", ""])
+def test_what_is_said_of_a_charset_changes_no_utf_8(ground: Ground, charset: str) -> None:
+    text = f"Слоновая ~{{ кость {len(charset)}\n"
+    certificates = [ground.gateway.certificate(LIST)]
+    message = ground.ana.program.encrypt(text.encode(), certificates, True)
+    kind = "Content-Type: text/plain; charset*=utf-8''" + quote(charset) + "\r\n\r\n"
+    assert ground.post(fields_of(ground.mail()) + kind.encode() + message).startswith("250 ")
+    assert text.strip() in ground.ana.read(ground.copy()).text
+
+
+def test_a_text_that_was_signed_and_then_encrypted_is_taken(ground: Ground) -> None:
+    """As Kleopatra's clipboard does it, and gpg --clear-sign | gpg --encrypt."""
+    clear = ground.ana.program.sign("Vierzig Stück\n\nSeen at dawn.\n".encode(), "clear")
+    message = ground.ana.program.encrypt(clear, [ground.gateway.certificate(LIST)], False)
+    kind = b"Content-Type: text/plain; charset=us-ascii\r\n\r\n"
+    assert ground.post(fields_of(ground.mail()) + kind + message).startswith("250 ")
+    assert "Vierzig Stück\n\nSeen at dawn." in ground.ana.read(ground.copy()).text
+    around = clear + b"and more\n"
+    message = ground.ana.program.encrypt(around, [ground.gateway.certificate(LIST)], False)
+    assert ground.post(fields_of(ground.mail()) + kind + message).startswith("550 ")

@@ -50,6 +50,8 @@ _ATTRIBUTES = {
     "th": {"colspan", "rowspan", "align"},
 }
 _SHOWN = ("text/", "image/")
+_MARKED_UP = frozenset({"text/enriched", "text/richtext", "text/rtf"})
+"""Texts whose markup few programs know: what one shows is not what another does."""
 _UNTYPED = "application/octet-stream"
 _HYPERTEXT = b"Content-Type: text/html; charset=utf-8\r\n"
 _DISPOSITION = re.compile(rb"^content-disposition:[^;\r\n]*", re.IGNORECASE | re.MULTILINE)
@@ -93,7 +95,11 @@ def _made_anew(part: Entity) -> tuple[bytes, bytes] | None:
         if made is not None:
             return _encoded(content_header(part), _HYPERTEXT, made.encode("utf-8", "replace"))
         return _as_file(part)
-    is_shown = part.content_type.startswith(_SHOWN) and not _is_named_mail(part)
+    is_shown = (
+        part.content_type.startswith(_SHOWN)
+        and part.content_type not in _MARKED_UP
+        and not _is_named_mail(part)
+    )
     is_file = (
         part.is_attachment
         and part.transfer_encoding == "base64"

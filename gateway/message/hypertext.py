@@ -33,7 +33,7 @@ _VOID = frozenset(
         "track", "wbr",
     }
 )  # fmt: skip
-_BLOCK = frozenset(
+BLOCK = frozenset(
     {
         "address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details",
         "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2",
@@ -135,7 +135,7 @@ def _step(pieces: list[str], regions: dict[str, _Region], name: str, tag: re.Mat
         pieces += [line_end, SEPARATOR, line_end]
     elif name == "br":
         pieces.append(line_end)
-    elif name in _BLOCK or was_quoted != ("quoted" in regions):
+    elif name in BLOCK or was_quoted != ("quoted" in regions):
         if pieces[-1] != line_end:
             pieces.append(line_end)
     elif name in ("td", "th"):

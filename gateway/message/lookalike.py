@@ -10,9 +10,10 @@ from functools import cache
 from confusable_homoglyphs.categories import alias
 from confusable_homoglyphs.confusables import confusables_data
 
-from gateway.message import hypertext
+from gateway.message import flowed, hypertext
 from gateway.message.entity import Entity
 from gateway.message.submission import is_text, leaves, text
+from gateway.message.thread import BLANK
 
 LABELS = ("author", "standing", "signature", "posting", "original", "archive", "subject")
 """Of an attestation's lines."""
@@ -27,7 +28,10 @@ _MOST_TEXTS = 20
 _COLON = "[:\u02d0\u02f8\u05c3\u2236\ua789\ufe13\ufe55\uff1a]"
 _AT_BEGIN = re.compile(rf"^\s*({'|'.join(LABELS)})\s*{_COLON}", re.IGNORECASE)
 _ANYWHERE = re.compile(rf"\b({'|'.join(LABELS)})\s*{_COLON}", re.IGNORECASE)
-_BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"), " ")
+_OF_BLOCK = re.compile(
+    rf"<(?=/?(?:{'|'.join((*hypertext.BLOCK, 'br', 'hr', 'td', 'th'))})[\s/>])", re.IGNORECASE
+)
+"""Where a tag begins at which a program begins a line, or a cell."""
 _WORD = re.compile(r"\w+")
 _LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"})
 """Scripts whose letters pass for each other's."""
@@ -41,7 +45,7 @@ def seen(written: str) -> str:
     visible = "".join(
         char for char in written if unicodedata.category(char) not in ("Cc", "Cf", "Mn")
     )
-    shown = unicodedata.normalize("NFKC", visible.translate(_BLANK)).translate(_as_ascii())
+    shown = unicodedata.normalize("NFKC", visible.translate(BLANK)).translate(_as_ascii())
     return "".join(char for char in shown if unicodedata.category(char) != "Mn")
 
 
@@ -53,10 +57,11 @@ def mixes_scripts(written: str) -> bool:
     )
 
 
-def attests(payload: Entity) -> bool:
-    """Whether the texts of a payload, together, have lines like an attestation's, which its readers
-    could take for the gateway's own. A line of text that is quoted by ">" is none."""
-    found: set[str] = set()
+def attests(payload: Entity, subject: str = "") -> bool:
+    """Whether the texts of a payload, and its subject, together, have lines like an attestation's,
+    which its readers could take for the gateway's own. A line of text that is quoted by ">" is
+    none."""
+    found = {one.lower() for one in _ANYWHERE.findall(seen(subject))}
     left = _MOST_CHARACTERS
     for part in leaves(payload):
         if not part.content_type.startswith("text/") or left <= 0:
@@ -64,9 +69,12 @@ def attests(payload: Entity) -> bool:
         shown = text(part, _MOST_BYTES)
         if part.content_type == "text/html":
             # It travels without its style, so what it hides is seen, and where it stands is open.
-            pattern, forms = _ANYWHERE, [_without_tags(shown, put) for put in (" ", "")]
+            in_lines = _OF_BLOCK.sub("\n<", shown)
+            pattern, forms = _ANYWHERE, [
+                _without_tags(shown, " "), _without_tags(shown, ""), _without_tags(in_lines, ""),
+            ]  # fmt: skip
         else:
-            pattern, forms = _AT_BEGIN, [shown]
+            pattern, forms = _AT_BEGIN, [shown, flowed.joined(shown, part)]
         for form in forms:
             written = "\n".join(line for line in form.splitlines() if line.strip())[:left]
             found.update(
@@ -84,18 +92,21 @@ def _without_tags(markup: str, put: str) -> str:
 
 def first_lines(payload: Entity, count: int = 2, width: int = 200) -> tuple[str, str]:
     """The first written lines, as they are seen, of the text that a payload has, where a marking
-    may stand; and those of its other texts. Hypertext is the text where there is no other."""
-    texts, hypertexts = list[str](), list[str]()
+    may stand; and those of its other texts, and of a text whose lines flow, as it is shown.
+    Hypertext is the text where there is no other."""
+    texts, hypertexts, shown = list[str](), list[str](), list[str]()
     for part in leaves(payload):
         if is_text(part):
-            texts.append(_first(text(part, _FIRST_BYTES), count, width))
+            written = text(part, _FIRST_BYTES)
+            texts.append(_first(written, count, width))
+            if flowed.is_flowed(part):
+                shown.append(_first(flowed.joined(written[:_FIRST_BYTES], part), count, width))
         elif part.content_type == "text/html" and not part.is_attachment:
-            shown = hypertext.text(text(part, _FIRST_BYTES))
-            hypertexts.append(_first(shown, count, width))
+            hypertexts.append(_first(hypertext.text(text(part, _FIRST_BYTES)), count, width))
         if len(texts) + len(hypertexts) == _MOST_TEXTS:
             break
     first, *others = [*texts, *hypertexts] or [""]
-    return first, "\n".join(others)
+    return first, "\n".join((*others, *shown))
 
 
 def _first(shown: str, count: int, width: int) -> str:

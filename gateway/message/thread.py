@@ -10,6 +10,8 @@ MOST_ANCESTORS = 20
 MOST_SUBJECT = 500
 PLACEHOLDERS = frozenset({"", "...", "[...]", "Encrypted Message", "Encrypted email"})
 """What programs put outside instead of a protected subject."""
+BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"), " ")
+"""Letters that look like a space."""
 _ANSWER = re.compile(r"(?:[^\W\d_]{1,5}(?:\[\d{1,3}\])? ?[:\uff1a] ?)+")
 _SUFFIX = re.compile(r" ?\([^()]{1,100}, [A-Z]{2}\)$")
 
@@ -43,7 +45,7 @@ def plain(text: str) -> str:
         return " ".join(text.split())
     visible = "".join(
         " " if unicodedata.category(char) in ("Zl", "Zp", "Zs", "Cc") else char
-        for char in text
+        for char in text.translate(BLANK)
         if unicodedata.category(char) not in ("Cf", "Cs", "Co", "Cn")
     )
     return " ".join(visible.split())

@@ -110,7 +110,7 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         return Judged(mail, from_a_list=from_a_list, opening=opening, revocations=revocations)
     # Of a member's mail alone: strangers' take no more time than they must.
     payload = entity.read(opening.content.payload)
-    noted = replace(opening.noted, imitates=lookalike.attests(payload))
+    noted = replace(opening.noted, imitates=lookalike.attests(payload, opening.fields.subject))
     first_lines, others = lookalike.first_lines(payload)
     block = form.of_mail(submission.first_text(opening.content.payload))
     return Judged(

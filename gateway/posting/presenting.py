@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
+from textwrap import wrap
 
 from sqlalchemy.orm import Session
 
@@ -19,6 +21,7 @@ from gateway.store.posting import Posting, Standing
 
 UNVERIFIED = "UNVERIFIED, from an imported archive"
 _MOST_SENDER = 300
+_WIDTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ def attestation(app: App, posting: Posting, kept: Kept, subject: Subject, *, tra
             author=written_by if verified else claimed_author(kept),
             verified=verified,
             standing=_standing(posting, kept, app.clock()),
-            subject=subject.text + ("   (not signed)" if unsigned else ""),
+            subject=_lines(subject.text + ("   (not signed)" if unsigned else "")),
             signed_at=posting.signed_at.strftime("%Y-%m-%d %H:%M"),
             fingerprint=posting.key_fingerprint,
             label=posting.label,
@@ -54,6 +57,14 @@ def attestation(app: App, posting: Posting, kept: Kept, subject: Subject, *, tra
             noted=kept.noted,
         )
     )
+
+
+def _lines(subject: str) -> str:
+    """In lines that no program breaks anew: a part of it at the begin of one could look like
+    another line of the attestation."""
+    is_wide = any(unicodedata.east_asian_width(char) in "WF" for char in subject)
+    lines = wrap(subject, _WIDTH // 2 if is_wide else _WIDTH, break_on_hyphens=False)
+    return "\n           ".join(lines)
 
 
 def claimed_author(kept: Kept) -> str:

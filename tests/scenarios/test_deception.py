@@ -266,3 +266,17 @@ def test_a_letter_to_several_is_for_each(ground: Ground) -> None:
 def holds(ground: Ground) -> list[dict[str, object]]:
     found: list[dict[str, object]] = json.loads(ground.gateway.environet("hold", "list", "--json"))
     return found
+
+
+@pytest.mark.parametrize("blank", ["\u2800", "\u3164", " ", "x", "\u4e00"], ids=ascii)
+def test_a_long_subject_begins_no_line_of_the_attestation(ground: Ground, blank: str) -> None:
+    """Whatever the width at which a program breaks lines."""
+    subject = f"Ivory{blank * 70} Author: Bo Berg{blank * 70} Signature: good"
+    assert ground.post(ground.mail(subject=subject)).startswith("250 ")
+    attestation = ground.ana.read(ground.copy()).text.partition("Posting:")[0]
+    lines = attestation.splitlines()
+    assert [one.partition(":")[0] for one in lines if not one.startswith("    ")][:3] == [
+        "Author", "Subject", "Signature",
+    ]  # fmt: skip
+    assert max(sum(2 if one > "\u2fff" else 1 for one in line) for line in lines) < 80
+    assert "lines like these" in attestation

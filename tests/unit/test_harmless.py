@@ -63,6 +63,7 @@ def test_hypertext_has_no_style_left_and_loads_nothing() -> None:
         b'Content-Disposition: attachment; filename="a.EML"\r\n',
         b"Content-Type: application/xhtml+xml; name=a.html\r\n",
         b"Content-Type: image/png; name=a.eml\r\n",
+        b"Content-Type: text/enriched\r\n",
     ],
 )
 def test_what_a_program_could_show_is_a_file_in_base64(header: bytes) -> None:

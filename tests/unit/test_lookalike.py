@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.message import entity, lookalike
+from gateway.message import entity, flowed, lookalike
 from gateway.store.member import profile_faults
 
 ATTESTATION = """\
@@ -18,6 +18,7 @@ Signature: good, 2026-03-14 02:08 UTC, by key
            5F2A00000000000000000000000000000000000A
 Posting:   B-12   TLP:CLEAR
 """
+FLOWED = "Content-Type: text/plain; format=flowed; delsp=yes\r\n"
 HTML = (
     "<table><tr><td>Author:</td><td>Bo Berg</td></tr></table>"
     "<p><b>Signature:</b> good, 2026-03-14</p><div>Posting: B-12</div>"
@@ -25,7 +26,8 @@ HTML = (
 
 
 def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
-    header = f"Content-Type: text/{kind}; charset=utf-8\r\n{more}\r\n"
+    kind_field = "" if "Content-Type" in more else f"Content-Type: text/{kind}; charset=utf-8\r\n"
+    header = f"{kind_field}{more}\r\n"
     return entity.read(header.encode() + text.replace("\n", "\r\n").encode())
 
 
@@ -45,13 +47,17 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
         payload(ATTESTATION.replace("u", "u\x01")),
         payload("\u2800" + ATTESTATION.replace("\n", "\n\u3164")),
         payload(ATTESTATION, "x-note"),
+        payload("Dear all<br>Au<b></b>thor: Bo<p>Sig<i></i>nature<wbr>: good", "html"),
+        payload("<table><td>x<td>Au<b></b>thor: Bo<td>Pos<b></b>ting: B", "html"),
+        payload("Au \nthor: Bo\n\n>quoted \nSigna \nture: good\n", more=FLOWED),
         payload(ATTESTATION, more="Content-Disposition: attachment; filename=a.txt\r\n"),
         entity.read(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nAuthor: Bo\r\n"
                     b"--b\r\n\r\nSignature: good\r\n--b--\r\n"),
     ],
     ids=["plain", "Cyrillic", "wide and zero-width", "capitals", "blanks", "HTML",
          "after a comment", "in a quotation's markup", "other colons", "other line ends",
-         "control characters", "blank letters", "other text", "attached", "in two parts"],
+         "control characters", "blank letters", "other text", "words in pieces", "cells",
+         "flowing", "attached", "in two parts"],
 )  # fmt: skip
 def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:
     assert lookalike.attests(mail)
@@ -69,6 +75,35 @@ def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:
 )
 def test_what_does_not_is_not(mail: entity.Entity) -> None:
     assert not lookalike.attests(mail)
+
+
+def test_a_subject_is_read_with_the_text() -> None:
+    assert lookalike.attests(payload("x\n"), "Ivory \u2800 Author: Bo   Posting: B-1")
+    assert not lookalike.attests(payload("x\n"), "Re: the author: unknown")
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("a \nb\nc\n", "a b\nc"),
+        ("> a \n> b \nc \n> d\n", ">a b \nc \n>d"),
+        (" From \n  >x\n", "From  >x"),
+        ("a \n-- \nAna\n", "a \n-- \nAna"),
+        ("", ""),
+    ],
+)
+def test_lines_flow_as_programs_show_them(written: str, shown: str) -> None:
+    more = "Content-Type: text/plain; format=flowed\r\n"
+    assert flowed.joined(written, payload(written, more=more)) == shown
+    assert flowed.joined(written, payload(written)) == written
+
+
+def test_a_marking_in_flowing_lines_is_found() -> None:
+    first, others = lookalike.first_lines(payload("TLP:R \nED\n", more=FLOWED))
+    assert (first, others) == ("TLP:R\nED", "TLP:RED")
+    assert lookalike.first_lines(payload("TLP:RED \nTwo tons\n", more=FLOWED))[0] == (
+        "TLP:RED\nTwo tons"
+    )
 
 
 def test_the_labels_are_those_of_the_attestation() -> None:

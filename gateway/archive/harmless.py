@@ -19,6 +19,7 @@ from gateway.errors import Malformed
 from gateway.message import entity
 from gateway.message.composing import MAIL_AS_FILE
 from gateway.message.entity import Entity
+from gateway.message.lookalike import seen
 from gateway.message.protected import content_header
 from gateway.message.submission import leaves, text
 
@@ -49,6 +50,7 @@ _ATTRIBUTES = {
     "td": {"colspan", "rowspan", "align"},
     "th": {"colspan", "rowspan", "align"},
 }
+_NO_LETTERS = re.compile(r"[^A-Za-z0-9.]+")
 _SHOWN = ("text/", "image/")
 _MARKED_UP = frozenset({"text/enriched", "text/richtext", "text/rtf"})
 """Texts whose markup few programs know: what one shows is not what another does."""
@@ -89,6 +91,8 @@ def _pieces(payload: Entity) -> Iterator[bytes | memoryview]:
 
 def _made_anew(part: Entity) -> tuple[bytes, bytes] | None:
     """Header and body (bytes) of a part that does not travel as it is; None of any other."""
+    if _is_evidence(part.file_name) or _is_evidence(part.parameter("name")):
+        return _renamed(part)
     if part.content_type == "text/html" and not part.is_attachment:
         markup = text(part)
         made = harmless(markup) if len(markup) <= _MOST else None
@@ -124,11 +128,29 @@ def _as_file(part: Entity) -> tuple[bytes, bytes]:
         header += b"Content-Disposition: attachment\r\n"
     if part.transfer_encoding == "base64":
         return header, part.body
+    return _encoded(header, b"", _decoded(part))
+
+
+def _decoded(part: Entity) -> bytes:
     try:
-        data = part.decoded_body()
+        return part.decoded_body()
     except Malformed:  # in what was imported, or kept by versions that took more
-        data = part.body
-    return _encoded(header, b"", data)
+        return part.body
+
+
+def _is_evidence(name: str) -> bool:
+    """Whether a file's name could pass for that of what the gateway adds: the signed original."""
+    return "original-signed" in _NO_LETTERS.sub("-", seen(name).casefold())
+
+
+def _renamed(part: Entity) -> tuple[bytes, bytes]:
+    """A file of the author's under a name that says so."""
+    name = "of-author-" + _NO_LETTERS.sub("-", part.file_name)[-60:]
+    fields = (
+        f'Content-Type: {MAIL_AS_FILE}; name="{name}"\r\n'
+        f'Content-Disposition: attachment; filename="{name}"\r\n'
+    )
+    return _encoded(fields.encode(), b"", _decoded(part))
 
 
 def _is_named_mail(part: Entity) -> bool:

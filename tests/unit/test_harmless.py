@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from base64 import encodebytes
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
+from urllib.parse import quote
 
 import pytest
 
@@ -73,6 +75,21 @@ def test_what_a_program_could_show_is_a_file_in_base64(header: bytes) -> None:
     assert part["Content-Transfer-Encoding"] == "base64"
     assert part.get_payload(decode=True) == FORWARDED
     assert b"<style>" not in made
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["original-signed.eml", "Original Signed.EML", "or\u0456ginal_signed.pgp", "x/original-signed"],
+)
+@pytest.mark.parametrize("field", ["Content-Type: message/rfc822; name", "filename"])
+def test_a_file_that_is_named_as_the_evidence_is_said_to_be_the_authors(
+    name: str, field: str
+) -> None:
+    kind = "Content-Type: message/rfc822\r\nContent-Disposition: inline; filename"
+    header = f"{kind if field == 'filename' else field}*=utf-8''{quote(name)}\r\n\r\n"
+    _, (_, part) = sent(mixed(header.encode() + FORWARDED))
+    assert re.fullmatch(r"of-author-[A-Za-z0-9.-]*", part.get_filename() or "")
+    assert part.get_payload(decode=True) == FORWARDED
 
 
 def test_an_encoding_that_nobody_knows_stops_no_copy() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
@@ -63,7 +64,8 @@ def held(address: tuple[str, int], dialogue: Dialogue) -> bytes:
                 connection.sendall(one)
             if dialogue.resets:
                 return b""
-            connection.shutdown(socket.SHUT_WR)
+            with suppress(OSError):  # ENOTCONN, which Python has no class for: it was closed
+                connection.shutdown(socket.SHUT_WR)
             while more := connection.recv(65536):
                 said += more
         except ConnectionError:  # it has had enough

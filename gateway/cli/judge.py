@@ -66,6 +66,8 @@ def _show(verdict: Verdict) -> None:
         click.echo("A mail server had taken its frame apart.")
     if verdict.noted.imitates:
         click.echo("Its text has lines like those of an attestation.")
+    if verdict.noted.names_other:
+        click.echo("From names another member.")
     if verdict.noted.differs:
         click.echo(f"Other values stand outside for {', '.join(verdict.noted.differs)}.")
     for one in verdict.destined:

@@ -109,11 +109,14 @@ class Entity:
 
     @property
     def is_mime(self) -> bool:
-        """Whether its header is one: it says its type, and nothing in it breaks the grammar.
+        """Whether its header is one: it says its type, or nothing but how it is encoded (RFC 2045
+        5.2: it is text/plain then), and nothing in it breaks the grammar.
 
         Signed text that merely stands where a header would must not be taken for one and dropped.
         """
-        return "content-type" in self.fields and not self.has_broken_header
+        names = [name.lower() for name in self.fields]
+        says_form = all(one == "mime-version" or one.startswith("content-") for one in names)
+        return ("content-type" in names or says_form) and not self.has_broken_header
 
     @property
     def has_broken_header(self) -> bool:

@@ -17,11 +17,20 @@ _CONTROL_TYPES = ("application/pgp-encrypted", "application/octet-stream")
 
 
 def encrypted_within(mixed: Entity) -> Entity | None:
-    """The multipart/encrypted that a server put an empty footer beside: Google Workspace does."""
+    """The multipart/encrypted that a server put an empty footer beside, as Google Workspace does,
+    or nothing."""
     parts = _parts(mixed, most=2)
     encrypted = [one for one in parts if one.content_type == "multipart/encrypted"]
     rest = [one for one in parts if one.content_type == "text/plain" and _is_nothing(one)]
-    return encrypted[0] if len(parts) == 2 and len(encrypted) == len(rest) == 1 else None
+    is_whole = len(encrypted) == 1 and len(encrypted) + len(rest) == len(parts)
+    return encrypted[0] if is_whole else None
+
+
+def signed_within(mixed: Entity) -> Entity | None:
+    """The multipart/signed that is all of a multipart/mixed."""
+    parts = _parts(mixed, most=1)
+    is_whole = len(parts) == 1 and parts[0].content_type == "multipart/signed"
+    return parts[0] if is_whole else None
 
 
 def message_within(mixed: Entity) -> Entity | None:

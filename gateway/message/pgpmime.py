@@ -101,6 +101,8 @@ def _of_encrypted(entity: Entity) -> Ciphertext:
 
 def signed(entity: Entity) -> Signed | None:
     """The signed object that an entity is as a whole; None where it is none."""
+    if entity.content_type == "multipart/mixed":
+        entity = mended.signed_within(entity) or entity
     if (
         entity.content_type == "multipart/signed"
         and entity.parameter("protocol") == "application/pgp-signature"

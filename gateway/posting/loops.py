@@ -22,9 +22,14 @@ def is_robot(envelope: Envelope, mail: Entity, domain: str) -> bool:
     return (
         envelope.sender == ""
         or auto not in ("", "no")
-        or mail.field("precedence").strip().lower() in ("bulk", "junk")
         or mail.field("list-id").lower().endswith(f".{domain}>")
     )
+
+
+def is_bulk(mail: Entity) -> bool:
+    """What programs that answer by themselves said of their mail before RFC 3834. Servers on the
+    way say it, too, so it is asked of mail alone that no member signed."""
+    return mail.field("precedence").strip().lower() in ("bulk", "junk")
 
 
 def is_ours(session: Session, app: App, payload: bytes) -> bool:

@@ -33,6 +33,9 @@ from gateway.store import (
     own_key,
     posting,
 )
+from gateway.store import (
+    member as members,
+)
 from gateway.store.mailing_list import Audience, MailingList, Moderation
 from gateway.store.member import Member, State
 from gateway.store.posting import Placement, Posting, PostingList, Standing
@@ -103,6 +106,9 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         # A stranger hears what all strangers hear, whatever Message-ID they know.
         if author and opening.content and loops.is_ours(session, app, opening.content.payload):
             return Judged(mail, robot=True)
+        if author is None and loops.is_bulk(mail):
+            return Judged(mail, robot=True)
+        names_other = author is not None and _names_other(session, opening, author)
     revocations = tuple(one for one in brought if one.revokes)
     if opening.content is None or opening.source is None:
         log.info("mail not opened: %s", opening.fault)
@@ -110,7 +116,11 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         return Judged(mail, from_a_list=from_a_list, opening=opening, revocations=revocations)
     # Of a member's mail alone: strangers' take no more time than they must.
     payload = entity.read(opening.content.payload)
-    noted = replace(opening.noted, imitates=lookalike.attests(payload, opening.fields.subject))
+    noted = replace(
+        opening.noted,
+        imitates=lookalike.attests(payload, opening.fields.subject),
+        names_other=names_other,
+    )
     first_lines, others = lookalike.first_lines(payload)
     block = form.of_mail(submission.first_text(opening.content.payload))
     return Judged(
@@ -134,6 +144,12 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         urgent=block.get("urgency", "").lower() == "immediate",
         revocations=revocations,
     )
+
+
+def _names_other(session: Session, opening: Opening, author: Author) -> bool:
+    """Whether From names a member, and not the one who signed."""
+    named = members.find(session, opening.fields.sender_address)
+    return named is not None and named.id != author.member_id
 
 
 def _origin(app: App, mail: Entity) -> Origin | None:

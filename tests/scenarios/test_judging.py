@@ -4,6 +4,7 @@ and mails that came apart on their way."""
 from __future__ import annotations
 
 import json
+import re
 from base64 import encodebytes
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,9 +12,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import func, select
 
+from gateway.store.posting import Posting
 from tests.gateway import DOMAIN, CommandFailed
-from tests.officers import encrypted_entity, parse
+from tests.officers import Officer, encrypted_entity, parse
 from tests.scenarios.judged import (
     COMMANDS,
     LIST,
@@ -21,6 +24,7 @@ from tests.scenarios.judged import (
     Ground,
     fields_of,
     founded,
+    opened,
 )
 
 FOOTER = b"-- \r\nThis mail was scanned, and is as safe as can be.\r\n"
@@ -250,3 +254,73 @@ def test_a_text_that_was_signed_and_then_encrypted_is_taken(ground: Ground) -> N
     around = clear + b"and more\n"
     message = ground.ana.program.encrypt(around, [ground.gateway.certificate(LIST)], False)
     assert ground.post(fields_of(ground.mail()) + kind + message).startswith("550 ")
+
+
+def resigned(ground: Ground, entity: bytes) -> bytes:
+    """Ana's mail with an entity as it is inside, signed as a whole."""
+    certificates = [ground.gateway.certificate(LIST)]
+    message = ground.ana.program.encrypt(entity, certificates, True)
+    return fields_of(ground.mail()) + encrypted_entity(message)
+
+
+@pytest.mark.parametrize(
+    "header", [b"", b"MIME-Version: 1.0\r\n", b"Content-Transfer-Encoding: 8bit\r\n"]
+)
+def test_what_says_nothing_of_its_type_is_text(ground: Ground, header: bytes) -> None:
+    text = f"Seen {len(header)}.".encode()
+    assert ground.post(resigned(ground, header + b"\r\n" + text + b"\r\n")).startswith("250 ")
+    assert text in ground.delivered()
+
+
+@pytest.mark.parametrize("begin", [b"Seen: two crates\r\n", b"Seen two crates\r\n", b"From: x\r\n"])
+def test_text_in_the_place_of_a_header_is_not_dropped(ground: Ground, begin: bytes) -> None:
+    assert ground.post(resigned(ground, begin + b"\r\nAt dawn.\r\n")).startswith("550 ")
+
+
+def test_a_checksum_is_nobodys_concern(ground: Ground) -> None:
+    mail = re.sub(rb"\r\n=[\w+/]{4}\r\n", b"\r\n=AAAA\r\n", ground.mail(text="Once.\n"))
+    assert b"\r\n=AAAA\r\n" in mail
+    assert ground.post(mail).startswith("250 ")
+
+
+def test_what_is_alone_in_a_frame_is_all_of_it(ground: Ground) -> None:
+    mail = ground.mail(text="In a frame.\n")
+    entity = mail[mail.index(b"Content-Type: multipart/encrypted") :]
+    body = b"--z\r\n" + entity + b"\r\n--z--\r\n"
+    kind = b"Content-Type: multipart/mixed; boundary=z\r\n\r\n"
+    assert ground.post(fields_of(mail) + kind + body).startswith("250 ")
+    signed = ground.mail(form="6.1", encrypt=False, protected=False, text="In another.\n")
+    entity = signed[signed.index(b"Content-Type: multipart/signed") :]
+    inside = kind + b"--z\r\n" + entity + b"\r\n--z--\r\n"
+    message = ground.ana.program.encrypt(inside, [ground.gateway.certificate(LIST)], False)
+    assert ground.post(fields_of(signed) + encrypted_entity(message)).startswith("250 ")
+    assert b"In another." in ground.delivered()
+
+
+def test_a_server_that_calls_a_members_mail_bulk_loses_nothing(ground: Ground) -> None:
+    before = held_or_kept(ground)
+    bulk = {"Precedence": "bulk"}
+    assert ground.post(ground.mail(text="Bulk.\n", headers=bulk)).startswith("250 ")
+    assert held_or_kept(ground) == before + 1
+    strangers = ground.mail(ground.stranger, headers=bulk)
+    assert ground.post(strangers, ground.stranger).startswith("250 ")
+    assert held_or_kept(ground) == before + 1
+
+
+def held_or_kept(ground: Ground) -> int:
+    with opened(ground.gateway) as app, app.database.reading() as session:
+        return session.scalar(select(func.count()).select_from(Posting)) or 0
+
+
+def test_who_is_named_and_did_not_sign_is_told_of(ground: Ground) -> None:
+    with Officer.create("sequoia", "Bo Berg", "bo.berg@police.example") as bo:
+        ground.gateway.add_member(bo)
+    mail = ground.mail(text="From Bo?\n", protected=False)
+    named = b"From: <Bo.Berg@police.example>"
+    mail = mail.replace(b"From: Ana Lind <ana.lind@customs.example>", named)
+    assert ground.post(mail).startswith("250 ")
+    attestation = ground.ana.read(ground.copy()).text
+    assert "Author:    Ana Lind" in attestation
+    assert "From named another member, who did not sign it" in attestation
+    assert ground.post(ground.mail(text="From Ana.\n", protected=False)).startswith("250 ")
+    assert "From named" not in ground.ana.read(ground.copy()).text

@@ -84,6 +84,7 @@ class Keyring:
     def __init__(self, home: Path, *, timeout: float = 60.0, parallel: int = 4) -> None:
         self.home = home
         self._gate = BoundedSemaphore(parallel)
+        self._algorithms: tuple[tuple[int, int, int], Mapping[str, int]] | None = None  # by keybox
         mend(home)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
         try:
@@ -160,6 +161,22 @@ class Keyring:
     def export_armored(self, fingerprint: str) -> str:
         """A key's certificate in ASCII armor."""
         return self._export(fingerprint, armor=True).decode("ascii")
+
+    def algorithms(self) -> Mapping[str, int]:
+        """Of all keys of the home, in use or not: key ID and fingerprint, in upper-case hex, ->
+        number of the algorithm (RFC 9580 9.1)."""
+        before = keybox(self.home)
+        if self._algorithms is not None and self._algorithms[0] == before:
+            return self._algorithms[1]
+        found: dict[str, int] = {}
+        for key in self._list(secret=False):
+            found[key["keyid"]] = found[key["fingerprint"]] = int(key["algo"])
+            for name, _, fingerprint, *_ in key["subkeys"]:
+                found[name] = found[fingerprint] = int(key["subkey_info"][name]["algo"])
+        if before is None or keybox(self.home) != before:
+            raise Unavailable("the keys were changed meanwhile")
+        self._algorithms = before, found
+        return found
 
     def unwrap(self, message: bytes, max_output: int) -> bytes:
         """Take the encryption off a message: the OpenPGP packets inside, neither read nor inflated.

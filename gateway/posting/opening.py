@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.config import Config
@@ -60,9 +60,9 @@ class Opening:
 
 
 def open_mail(
-    mail: Entity, ours: Set[str], unwrap: Unwrap, limit: int, *, partly: bool = False
+    mail: Entity, ours: Mapping[str, int], unwrap: Unwrap, limit: int, *, partly: bool = False
 ) -> Opening:
-    """Open a mail once. ours: key IDs and fingerprints of the keys that `unwrap` is to have.
+    """Open a mail once. ours: see `session_key.addressed`.
     `limit`: most bytes that anything in it may inflate to. partly: where not all of it is signed,
     take what is.
 

@@ -85,8 +85,7 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
             return Judged(mail, robot=True)
         from_a_list = "list-id" in mail.fields
         partly = app.config.policy.partly_signed == "signed-part"
-        with app.database.reading() as session:
-            ours = own_key.names(session)
+        ours = app.keyring.algorithms()
         opening = open_mail(mail, ours, app.keyring.unwrap, limit, partly=partly)
     except Malformed as error:
         log.info("mail not read: %s", error)
@@ -95,7 +94,7 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         return None
     offered = updates.offered(mail, opening.content)
     with app.database.reading() as session:
-        if opening.for_others and not ours.isdisjoint(opening.encrypted_to):
+        if opening.for_others and own_key.is_any(session, opening.encrypted_to):
             raise Unavailable("a key that another machine made is missing here: copy STATE/gnupg")
         brought = updates.brought(session, offered)
         max_future = timedelta(minutes=app.config.policy.future_minutes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -33,10 +33,10 @@ def in_use(session: Session) -> list[GatewayKey]:
     return [own_key(session, Purpose.COMMAND), own_key(session, Purpose.ARCHIVE), *lists]
 
 
-def names(session: Session) -> frozenset[str]:
-    """Key IDs and fingerprints of all of the gateway's keys, those that only read included."""
+def is_any(session: Session, names: Iterable[str]) -> bool:
+    """Whether one of those key IDs or fingerprints is of a key of the gateway's."""
     known = session.scalars(select(GatewayKey.key_ids))
-    return frozenset(name for one in known for name in one.split())
+    return not set(names).isdisjoint(name for one in known for name in one.split())
 
 
 def locked(session: Session, fingerprints: Sequence[str]) -> list[GatewayKey]:

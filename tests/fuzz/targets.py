@@ -37,8 +37,8 @@ Target = Callable[[bytes], None]
 
 MOST_INFLATED = 1 << 18
 """Small, so that a bomb is found within a fuzzer's patience."""
-NOBODY: frozenset[str] = frozenset()
-"""So what is opened is for nobody named."""
+NOBODY = {"of somebody": 18}
+"""Whose keys there are: what is opened is for nobody named."""
 _FORM_KEYS = frozenset().union(*(one.form for one in COMMANDS))
 _END_OF_DATA = b"\r\n.\r\n"
 

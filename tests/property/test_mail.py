@@ -36,7 +36,7 @@ def no_key(message: bytes, limit: int) -> bytes:
 
 @given(mails)
 def test_any_mail_is_opened_or_judged_not_to_be_signed(raw: bytes) -> None:
-    opening = open_mail(entity.read(raw), frozenset(), no_key, LIMIT)
+    opening = open_mail(entity.read(raw), {}, no_key, LIMIT)
     assert (opening.content is None) == (opening.source is None)
 
 

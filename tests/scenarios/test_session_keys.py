@@ -10,9 +10,8 @@ import pytest
 
 from gateway.message.armor import armor, dearmor
 from gateway.message.packet import MARKER, PADDING, PKESK, body, frame, packets
-from gateway.store import own_key
 from tests.officers import encrypted_entity, parse
-from tests.scenarios.judged import Ground, fields_of, founded, opened
+from tests.scenarios.judged import Ground, fields_of, founded
 
 REFUSED = "550 5.7.1 No good signature of an active member over the whole mail"
 HIDDEN, WRAPPED = bytes(8), bytes([48]) + bytes(48)
@@ -45,6 +44,9 @@ BROKEN = {
     "another algorithm": b"\x19" + bytes(73),
     "RSA of no bits": b"\x01\x00\x00",
     "ElGamal with one number": b"\x10\x00\x08\xff",
+    "ElGamal with two": b"\x10\x00\x08\xff\x00\x08\xff",
+    "RSA": b"\x01\x08\x00" + b"\xff" * 256,
+    "a point of another curve": ecdh(b"\x04" + bytes(range(1, 65))),
     "a damaged one": ecdh(POINT),
 }
 
@@ -122,6 +124,9 @@ def test_so_many_hidden_readers_are_tried_and_no_more(ground: Ground) -> None:
     assert ground.post(with_packets(ground, ground.mail(), crowd)) == REFUSED
 
 
-def ours(ground: Ground) -> frozenset[str]:
-    with opened(ground.gateway) as app, app.database.reading() as session:
-        return own_key.names(session)
+def ours(ground: Ground) -> list[str]:
+    """Fingerprints of the gateway's keys and of their parts."""
+    home = str(ground.gateway.state / "gnupg")
+    command = ["gpg", "--homedir", home, "--list-keys", "--with-colons"]
+    listed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return [line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:")]

@@ -21,7 +21,7 @@ def encrypted_within(mixed: Entity) -> Entity | None:
     or nothing."""
     parts = _parts(mixed, most=2)
     encrypted = [one for one in parts if one.content_type == "multipart/encrypted"]
-    rest = [one for one in parts if one.content_type == "text/plain" and _is_nothing(one)]
+    rest = [one for one in parts if _is_nothing(one)]
     is_whole = len(encrypted) == 1 and len(encrypted) + len(rest) == len(parts)
     return encrypted[0] if is_whole else None
 
@@ -35,19 +35,31 @@ def signed_within(mixed: Entity) -> Entity | None:
 
 def message_within(mixed: Entity) -> Entity | None:
     """The part with the message of a multipart/encrypted that was made a multipart/mixed of, behind
-    an empty text: Microsoft Exchange does, and Proton, and either may call the parts otherwise."""
+    an empty text or none: Microsoft Exchange does, and Proton, and either may call the parts
+    otherwise."""
     parts = _parts(mixed, most=3)
-    if len(parts) != 3:
+    if len(parts) < 2:
         return None
-    first, control, message = parts
+    *before, control, message = parts
     is_whole = (
-        first.content_type == "text/plain"
-        and _is_nothing(first)
+        all(map(_is_nothing, before))
         and control.content_type in _CONTROL_TYPES
         and control.decoded_body().strip() == _CONTROL
         and message.content_type == "application/octet-stream"
     )
     return message if is_whole else None
+
+
+def text_alone(mixed: Entity) -> Entity | None:
+    """The text that is all of a multipart/mixed."""
+    parts = _parts(mixed, most=1)
+    return parts[0] if len(parts) == 1 and is_text(parts[0]) else None
+
+
+def is_text(part: Entity) -> bool:
+    """Whether an armored message may stand in it: as text, or as programs called it before PGP/MIME
+    was."""
+    return part.content_type in ("text/plain", "application/pgp")
 
 
 def text_within(alternative: Entity) -> Entity | None:
@@ -75,4 +87,8 @@ def _parts(mail: Entity, most: int) -> list[Entity]:
 
 
 def _is_nothing(part: Entity) -> bool:
-    return part.decoded_body().strip() in _NOTHING
+    """Whether a part is a text, or hypertext, without a word."""
+    if part.content_type == "text/html" and part.end - part.body_start <= _LEAST_MARKUP:
+        markup = part.decoded_body().decode("ascii", "replace")
+        return hypertext.text(markup).strip().encode("ascii", "replace") in _NOTHING
+    return part.content_type == "text/plain" and part.decoded_body().strip() in _NOTHING

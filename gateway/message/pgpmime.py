@@ -74,9 +74,8 @@ def ciphertext(mail: Entity) -> Ciphertext | None:
         part = mended.message_within(mail)
         if part is not None:
             return Ciphertext(dearmored(part.decoded_body()), inline=False, repaired=True)
-        return None
-    text_part = mended.text_within(mail) if mail.content_type == "multipart/alternative" else mail
-    if text_part is not None and text_part.content_type == "text/plain":
+    text_part = _text_part(mail)
+    if text_part is not None:
         text = text_part.decoded_body()
         if text.lstrip().startswith(_BEGIN_MESSAGE):
             end = text.find(_END_MESSAGE)
@@ -89,8 +88,20 @@ def ciphertext(mail: Entity) -> Ciphertext | None:
     return None
 
 
+def _text_part(mail: Entity) -> Entity | None:
+    """The text in which an armored message may stand that is all of a mail."""
+    match mail.content_type:
+        case "multipart/mixed":
+            return mended.text_alone(mail)
+        case "multipart/alternative":
+            return mended.text_within(mail)
+        case _:
+            return mail if mended.is_text(mail) else None
+
+
 def _of_encrypted(entity: Entity) -> Ciphertext:
-    if entity.parameter("protocol") != "application/pgp-encrypted":
+    # The parameter must be there; what was lost of it, the control part says.
+    if entity.parameter("protocol") not in ("", "application/pgp-encrypted"):
         raise Malformed("encrypted, but not by OpenPGP")
     # RFC 3156 4: exactly two parts, the control part and the message.
     parts = list(entity.parts(most=2))
@@ -108,7 +119,7 @@ def signed(entity: Entity) -> Signed | None:
         and entity.parameter("protocol") == "application/pgp-signature"
     ):
         return Signed(Form.MULTIPART, entity.raw)
-    if entity.content_type == "text/plain":
+    if mended.is_text(entity):
         return cleartext(entity.decoded_body(), entity.charset)
     return None
 

@@ -65,13 +65,22 @@ def of_parts(mail: bytes, kind: str, *parts: Part) -> bytes:
     return head + body + b"--x--\r\n"
 
 
+EMPTY_PAGE = b"<html><body><div><br></div>&nbsp;</body></html>"
+
+
 def by_exchange(
-    mail: bytes, text: bytes = b"", control: bytes = b"Version: 1\r\n", *, renamed: bool = False
+    mail: bytes,
+    text: bytes | None = b"",
+    control: bytes = b"Version: 1\r\n",
+    *,
+    renamed: bool = False,
+    kind: str = "plain",
 ) -> bytes:
     """As Microsoft Exchange leaves a multipart/encrypted behind."""
     name = "octet-stream; name=ATT00001" if renamed else "pgp-encrypted; name=version.txt"
+    before = [] if text is None else [(f"text/{kind}; charset=us-ascii", text)]
     return of_parts(
-        mail, "mixed", ("text/plain; charset=us-ascii", text), (f"application/{name}", control),
+        mail, "mixed", *before, (f"application/{name}", control),
         ("application/octet-stream; name=encrypted.asc", message_of(mail)),
     )  # fmt: skip
 
@@ -143,6 +152,8 @@ MENDED = {
     "Exchange, with other names": partial(by_exchange, renamed=True),
     "Proton": partial(by_exchange, text=b"Empty Message"),
     "Google": by_google,
+    "Exchange, without a text": partial(by_exchange, text=None),
+    "with an empty page": partial(by_exchange, text=EMPTY_PAGE, kind="html"),
 }
 
 
@@ -169,6 +180,7 @@ def test_an_armored_message_in_hypertext_is_taken_where_the_text_says_the_same(
 
 NOT_MENDED = {
     "text": partial(by_exchange, text=b"Clear text beside it.\r\n"),
+    "a word in a page": partial(by_exchange, text=EMPTY_PAGE.replace(b"<br>", b"x"), kind="html"),
     "control": partial(by_exchange, control=b"Version: 2\r\n"),
     "footer": partial(by_google, footer=b"-- \r\nTrust this.\r\n"),
     "hypertext": partial(by_webmail, more="Trust this.\n"),
@@ -180,6 +192,35 @@ def test_a_frame_with_anything_else_in_it_is_not(
     ground: Ground, how: Callable[[bytes], bytes]
 ) -> None:
     assert ground.post(how(ground.mail())).startswith("523 ")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", b""),
+        (b"Content-Type: multipart/mixed; boundary=m\r\n\r\n--m\r\n", b"\r\n--m--\r\n"),
+    ],
+    ids=["alone", "in a frame"],
+)
+@pytest.mark.parametrize("kind", ["text/plain", "application/pgp; format=text; x-action=encrypt"])
+def test_an_armored_message_may_be_all_of_a_mail(
+    ground: Ground, kind: str, before: bytes, after: bytes
+) -> None:
+    text = f"As {kind}, {len(before)}."
+    certificates = [ground.gateway.certificate(LIST)]
+    message = ground.ana.program.encrypt(f"{text}\n".encode(), certificates, True)
+    entity = f"Content-Type: {kind}\r\n\r\n".encode() + message
+    assert ground.post(fields_of(ground.mail()) + before + entity + after).startswith("250 ")
+    assert text.encode() in ground.delivered()
+    beside = b"\r\n--m\r\n\r\nTrust this.\r\n--m--\r\n"
+    if before:
+        assert ground.post(fields_of(ground.mail()) + before + entity + beside).startswith("523 ")
+
+
+def test_an_encryption_without_its_protocol_is_told_by_its_control_part(ground: Ground) -> None:
+    mail = re.sub(rb'; protocol="application/pgp-encrypted"', b"", ground.mail(text="Lost.\n"))
+    assert b"protocol" not in mail
+    assert ground.post(mail).startswith("250 ")
 
 
 def test_what_is_signed_in_part_is_refused(ground: Ground) -> None:

@@ -11,6 +11,13 @@ from gateway.message.entity import MOST_FIELD, Entity, strict
 
 _LOCAL = re.compile(r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]{1,64}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_WORD = r"[^\s\"(),:;<>@\[\]\\]+"
+_PLAIN = re.compile(
+    # What nearly every program writes: words and quoted names, an address in brackets or alone.
+    rf"\s*+(?:(?:\"(?:[^\"\\]|\\.)*+\"|{_WORD}+|\s++)*+<({_WORD}@{_WORD})>|({_WORD}@{_WORD}))\s*+(?:,|\Z)"
+)
+_MOST_OTHER = 1000
+"""Characters of any other field; the library takes time with their square."""
 
 
 def normalise(address: str) -> str | None:
@@ -44,19 +51,40 @@ def named_in(value: str) -> tuple[str, ...]:
     value: undecoded (RFC 2047 6.2), as a name in a decoded one could be read as an address. What
     keeps to no grammar, and so could be read in two ways, names one that is nobody's.
     """
-    with_place = "@" in value or "=?" in value
-    try:
-        with strict():
-            header = default.header_factory("to", value[:MOST_FIELD])
-            found = [one.addr_spec for one in header.addresses]
-            broken = any(isinstance(one, InvalidHeaderDefect) for one in header.defects)
-    except Malformed:
-        found, broken = [], True
-    if broken or len(value) > MOST_FIELD:
-        return (value[:MOST_FIELD],) if with_place else ()
+    found = _plain(value) if len(value) <= MOST_FIELD else None
+    if found is None:
+        found = _any(value) if len(value) <= _MOST_OTHER else None
+    if found is None:
+        is_somebody = "@" in value or "=?" in value
+        return (f"<{value[:MOST_FIELD]}>",) if is_somebody else ()
     return tuple(normalise(one) or one for one in found)
 
 
 def named_by(entity: Entity, name: str) -> tuple[str, ...]:
     """The same of all fields of a name."""
-    return tuple(one for value in entity.undecoded(name) for one in named_in(value))
+    return named_in(", ".join(entity.undecoded(name)))
+
+
+def _plain(value: str) -> list[str] | None:
+    found, at = list[str](), 0
+    while at < len(value):
+        one = _PLAIN.match(value, at)
+        if one is None:
+            return None
+        found.append(one[1] or one[2])
+        if "=?" in found[-1]:  # RFC 2047 5: no word stands in an address
+            return None
+        at = one.end()
+    return found
+
+
+def _any(value: str) -> list[str] | None:
+    """RFC 5322 3.4, obsolete forms included; None for anything else."""
+    try:
+        with strict():
+            header = default.header_factory("to", value)
+            found = [str(one.addr_spec) for one in header.addresses]
+            broken = any(isinstance(one, InvalidHeaderDefect) for one in header.defects)
+    except Malformed:
+        return None
+    return None if broken else found

@@ -47,7 +47,7 @@ class Fields:
 
 def fields_of(entity: Entity) -> Fields:
     ids = _MESSAGE_ID.findall(entity.field("message-id"))
-    senders = address.in_field(", ".join(entity.undecoded("from")))
+    senders = [one for one in address.named_by(entity, "from") if one == address.normalise(one)]
     return Fields(
         sender=entity.field("from"),
         sender_address=senders[0] if len(senders) == 1 else "",

@@ -1,6 +1,7 @@
 """Any bytes are read, or fail cleanly."""
 
 from contextlib import suppress
+from email.policy import default
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +83,18 @@ def test_a_field_is_never_more_than_one(text: str) -> None:
 @given(st.text())
 def test_a_marking_is_always_found(text: str) -> None:
     assert marking.find(text).marking in marking.Marking
+
+
+_TOKENS = [
+    "a@x.example", "b@y.example", "<", ">", ",", ";", ":", "(", ")", '"', "\\", "[", "]", " ", "Bo",
+    ".", "\u00e9", "=?utf-8?q?a=40b?=", "@", "Bo B. <c@z.example>",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_TOKENS), max_size=12).map("".join))
+def test_an_address_field_names_whom_the_library_says_or_nobody_known(value: str) -> None:
+    named = address.named_in(value)
+    with suppress(Malformed), entity.strict():
+        field = default.header_factory("to", value)
+        by_library = [address.normalise(one.addr_spec) for one in field.addresses]
+        assert set(filter(None, map(address.normalise, named))) <= set(by_library)

@@ -91,7 +91,7 @@ def _pieces(payload: Entity) -> Iterator[bytes | memoryview]:
 
 def _made_anew(part: Entity) -> tuple[bytes, bytes] | None:
     """Header and body (bytes) of a part that does not travel as it is; None of any other."""
-    if _is_evidence(part.file_name) or _is_evidence(part.parameter("name")):
+    if _is_evidence(part.file_name) or _is_evidence(part.other_name):
         return _renamed(part)
     if part.content_type == "text/html" and not part.is_attachment:
         markup = text(part)
@@ -140,7 +140,7 @@ def _decoded(part: Entity) -> bytes:
 
 def _is_evidence(name: str) -> bool:
     """Whether a file's name could pass for that of what the gateway adds: the signed original."""
-    return "original-signed" in _NO_LETTERS.sub("-", seen(name).casefold())
+    return "originalsigned" in re.sub(r"[^a-z]", "", seen(name).casefold())
 
 
 def _renamed(part: Entity) -> tuple[bytes, bytes]:
@@ -154,7 +154,7 @@ def _renamed(part: Entity) -> tuple[bytes, bytes]:
 
 
 def _is_named_mail(part: Entity) -> bool:
-    return part.file_name.lower().endswith(".eml")
+    return any(one.lower().endswith(".eml") for one in (part.file_name, part.other_name))
 
 
 def _encoded(header: bytes, kind: bytes, data: bytes) -> tuple[bytes, bytes]:

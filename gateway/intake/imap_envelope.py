@@ -12,7 +12,7 @@ from itertools import chain
 
 from gateway.errors import Malformed, Reply
 from gateway.message import entity
-from gateway.message.address import in_field, normalise
+from gateway.message.address import for_whom, normalise
 from gateway.message.envelope import Envelope
 from gateway.settings import ImapSection
 
@@ -77,7 +77,7 @@ def _named(mail: entity.Entity, settings: ImapSection, domain: str) -> list[str]
 
 
 def _ours(value: str, domain: str) -> list[str]:
-    return [address for address in in_field(value) if address.endswith(f"@{domain}")]
+    return [address for address in for_whom(value) if address.endswith(f"@{domain}")]
 
 
 def _values(mail: entity.Entity, names: list[str]) -> list[str]:

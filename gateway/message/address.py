@@ -12,10 +12,16 @@ from gateway.message.entity import MOST_FIELD, Entity, strict
 _LOCAL = re.compile(r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]{1,64}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _WORD = r"[^\s\"(),:;<>@\[\]\\]+"
+_NAME = r"[^\s\"(),:;<>@\\]"
 _PLAIN = re.compile(
-    # What nearly every program writes: words and quoted names, an address in brackets or alone.
-    rf"\s*+(?:(?:\"(?:[^\"\\]|\\.)*+\"|{_WORD}+|\s++)*+<({_WORD}@{_WORD})>|({_WORD}@{_WORD}))\s*+(?:,|\Z)"
+    # What nearly every program writes: words and quoted names, an address in brackets or alone;
+    # and names that should be quoted: with brackets, with a comma, and the address itself.
+    rf"\s*+(?:(?:\"(?:[^\"\\]|\\.)*+\"|{_NAME}++|\s++)*+<({_WORD}@{_WORD})>"
+    rf"|'?({_WORD}?@{_WORD}?)'?\s*+<(?:\2)>"
+    rf"|({_WORD}@{_WORD})"
+    rf"|(?!=\?){_NAME}++(?:\s++(?!=\?){_NAME}++)*+(?=\s*+,))\s*+(?:,|\Z)"
 )
+_ANYWHERE = re.compile(rf"{_WORD}@{_WORD}")
 _MOST_OTHER = 1000
 """Characters of any other field; the library takes time with their square."""
 
@@ -51,18 +57,32 @@ def named_in(value: str) -> tuple[str, ...]:
     value: undecoded (RFC 2047 6.2), as a name in a decoded one could be read as an address. What
     keeps to no grammar, and so could be read in two ways, names one that is nobody's.
     """
-    found = _plain(value) if len(value) <= MOST_FIELD else None
-    if found is None:
-        found = _any(value) if len(value) <= _MOST_OTHER else None
+    found = _read(value)
     if found is None:
         is_somebody = "@" in value or "=?" in value
         return (f"<{value[:MOST_FIELD]}>",) if is_somebody else ()
     return tuple(normalise(one) or one for one in found)
 
 
+def for_whom(value: str) -> tuple[str, ...]:
+    """Normal addresses in a field that says for whom servers brought a mail: all that could be one
+    where it keeps to no grammar, as it is here in any case."""
+    found = _read(value)
+    named = _ANYWHERE.findall(value[:MOST_FIELD]) if found is None else found
+    return tuple(one for one in map(normalise, named) if one)
+
+
 def named_by(entity: Entity, name: str) -> tuple[str, ...]:
     """The same of all fields of a name."""
     return named_in(", ".join(entity.undecoded(name)))
+
+
+def _read(value: str) -> list[str] | None:
+    """Addresses as they stand; None where there may be others."""
+    found = _plain(value) if len(value) <= MOST_FIELD else None
+    if found is None and len(value) <= _MOST_OTHER:
+        found = _any(value)
+    return found
 
 
 def _plain(value: str) -> list[str] | None:
@@ -71,11 +91,10 @@ def _plain(value: str) -> list[str] | None:
         one = _PLAIN.match(value, at)
         if one is None:
             return None
-        found.append(one[1] or one[2])
-        if "=?" in found[-1]:  # RFC 2047 5: no word stands in an address
-            return None
+        found += filter(None, one.groups())
         at = one.end()
-    return found
+    # RFC 2047 5: no word stands in an address.
+    return None if any("=?" in one for one in found) else found
 
 
 def _any(value: str) -> list[str] | None:

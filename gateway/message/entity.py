@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from email.errors import (
     FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
     MalformedHeaderDefect,
     MessageError,
     MisplacedEnvelopeHeaderDefect,
@@ -25,6 +26,7 @@ from email.header import Header, decode_header, make_header
 from email.message import Message
 from email.parser import HeaderParser
 from email.policy import compat32
+from email.utils import collapse_rfc2231_value
 
 from gateway.errors import Malformed, TooLarge
 
@@ -34,10 +36,14 @@ MOST_FIELD = 8000
 """Characters of a field that is read; the library's reading of some grows with the square."""
 MOST_PARTS = 1000
 _MOST_BOUNDARY = 200
+_FORM = frozenset({"mime-version", "content-transfer-encoding", "content-disposition",
+                   "content-description", "content-id", "content-language"})  # fmt: skip
+"""Fields that say what an entity is, and none of what is in it."""
 _PARAMETRIC = ("content-type", "content-disposition", "content-transfer-encoding")
 _MOST_PARAMETERS = 2000
 _HEADER_DEFECTS = (
     FirstHeaderLineIsContinuationDefect,
+    InvalidHeaderDefect,
     MalformedHeaderDefect,
     MisplacedEnvelopeHeaderDefect,
     MissingHeaderBodySeparatorDefect,
@@ -98,6 +104,12 @@ class Entity:
             return decoded(self.fields.get_filename() or "")
 
     @property
+    def other_name(self) -> str:
+        """The same of Content-Type, which some programs ask first."""
+        with strict():
+            return decoded(collapse_rfc2231_value(self.fields.get_param("name") or ""))
+
+    @property
     def charset(self) -> str:
         """Lower case, "" where there is none."""
         with strict():
@@ -114,14 +126,16 @@ class Entity:
 
         Signed text that merely stands where a header would must not be taken for one and dropped.
         """
-        names = [name.lower() for name in self.fields]
-        says_form = all(one == "mime-version" or one.startswith("content-") for one in names)
-        return ("content-type" in names or says_form) and not self.has_broken_header
+        names = {name.lower() for name in self.fields}
+        # Without a field it is the line end alone that stands for a header, and no text.
+        is_form = names <= _FORM if names else self.body_start - self.start <= 2
+        return ("content-type" in names or is_form) and not self.has_broken_header
 
     @property
     def has_broken_header(self) -> bool:
         # By kind: for a multipart, some Pythons call it a defect that the body was not parsed.
-        return any(isinstance(one, _HEADER_DEFECTS) for one in self.fields.defects)
+        is_broken = any(isinstance(one, _HEADER_DEFECTS) for one in self.fields.defects)
+        return is_broken or self.fields.get_unixfrom() is not None
 
     def parameter(self, name: str) -> str:
         """A parameter of Content-Type, lower case, "" where it is not there."""

@@ -71,6 +71,16 @@ class _Region:
     depth: int = 1
 
 
+def with_bare_tags(markup: str) -> str:
+    """Hypertext without comments, and with its tags' names alone."""
+    pieces, at = list[str](), 0
+    while (begin := markup.find("<!--", at)) >= 0 and (end := markup.find("-->", begin)) >= 0:
+        pieces.append(markup[at:begin])
+        at = end + 3
+    shown = "".join((*pieces, markup[at:]))
+    return _TAG.sub(lambda tag: f"<{tag['end']}{tag['name']}>" if tag["name"] else "", shown)
+
+
 def text(markup: str) -> str:
     """The text that a reader sees, LF line ends. Lines of what the program quotes, and of its
     signature, begin with ">"; where a quotation begins, or the mail that is answered, stands

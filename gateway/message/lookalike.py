@@ -7,6 +7,7 @@ import re
 import unicodedata
 from functools import cache
 
+import nh3
 from confusable_homoglyphs.categories import alias
 from confusable_homoglyphs.confusables import confusables_data
 
@@ -32,6 +33,7 @@ _OF_BLOCK = re.compile(
     rf"<(?=/?(?:{'|'.join((*hypertext.BLOCK, 'br', 'hr', 'td', 'th'))})[\s/>])", re.IGNORECASE
 )
 """Where a tag begins at which a program begins a line, or a cell."""
+_UNSEEN = {"script", "style"}
 _WORD = re.compile(r"\w+")
 _LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"})
 """Scripts whose letters pass for each other's."""
@@ -69,10 +71,15 @@ def attests(payload: Entity, subject: str = "") -> bool:
         shown = text(part, _MOST_BYTES)
         if part.content_type == "text/html":
             # It travels without its style, so what it hides is seen, and where it stands is open.
-            in_lines = _OF_BLOCK.sub("\n<", shown)
-            pattern, forms = _ANYWHERE, [
-                _without_tags(shown, " "), _without_tags(shown, ""), _without_tags(in_lines, ""),
-            ]  # fmt: skip
+            simple = _with_simple_tags(shown)
+            pattern, forms = (
+                _ANYWHERE,
+                [
+                    _without_tags(simple, " "),
+                    _without_tags(simple, ""),
+                    _without_tags(_OF_BLOCK.sub("\n<", simple), ""),
+                ],
+            )
         else:
             pattern, forms = _AT_BEGIN, [shown, flowed.joined(shown, part)]
         for form in forms:
@@ -82,6 +89,14 @@ def attests(payload: Entity, subject: str = "") -> bool:
             )
         left -= len(written)
     return len(found) > 1 and bool(found - _OTHERS)
+
+
+def _with_simple_tags(markup: str) -> str:
+    """What travels of a hypertext, with nothing in its tags that ends one before its end. A large
+    one, which would take long, as hypertext.py reads it, and as it stands besides."""
+    if len(markup) > _FIRST_BYTES:
+        return f"{hypertext.with_bare_tags(markup)}\n{markup}"
+    return nh3.clean(markup, attributes={}, clean_content_tags=_UNSEEN, link_rel=None)
 
 
 def _without_tags(markup: str, put: str) -> str:

@@ -3,6 +3,8 @@ so leaves nothing over: what is in the clear in it is nothing, or a known nothin
 
 from __future__ import annotations
 
+import re
+
 from gateway.errors import Malformed
 from gateway.message import hypertext
 from gateway.message.entity import Entity
@@ -13,6 +15,9 @@ _CONTROL = b"Version: 1"  # RFC 3156 4
 _BEGIN = b"-----BEGIN PGP MESSAGE-----"
 _MOST_MARKUP, _LEAST_MARKUP = 4, 4096
 """Times a text's length, and octets beside that, that the same as hypertext has at most."""
+_EMPTY_LINES = re.compile(
+    r"</?(?:html|head|body|meta|div|p|br|span|font)\b[^<>]*>|&nbsp;", re.IGNORECASE
+)
 _CONTROL_TYPES = ("application/pgp-encrypted", "application/octet-stream")
 
 
@@ -87,8 +92,8 @@ def _parts(mail: Entity, most: int) -> list[Entity]:
 
 
 def _is_nothing(part: Entity) -> bool:
-    """Whether a part is a text, or hypertext, without a word."""
+    """Whether a part is a text without a word, or hypertext of empty lines alone."""
     if part.content_type == "text/html" and part.end - part.body_start <= _LEAST_MARKUP:
         markup = part.decoded_body().decode("ascii", "replace")
-        return hypertext.text(markup).strip().encode("ascii", "replace") in _NOTHING
+        return not _EMPTY_LINES.sub("", markup).strip()
     return part.content_type == "text/plain" and part.decoded_body().strip() in _NOTHING

@@ -12,6 +12,7 @@ from gateway.message.thread import PLACEHOLDERS
 _MESSAGE_ID = re.compile(r"<([^<>\s@]{1,200}@[^<>\s@]{1,250})>")
 _MOST_REFERENCES = 50
 _PARAMETER = re.compile(r';\s*([^=;"\s]+)\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^;"]*)')
+_LINE_END = re.compile(r"\r?\n")
 _PROTECTION = ("hp", "protected-headers")
 _CONTENT_FIELDS = ("content-type", "content-transfer-encoding", "content-disposition",
                    "content-description", "content-language", "content-id")  # fmt: skip
@@ -19,12 +20,12 @@ _CONTENT_FIELDS = ("content-type", "content-transfer-encoding", "content-disposi
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Decoded fields. sender_address: the one whom From names, "" for none or several. to, cc: whom
-    they name, as `address.named_in` has it. Message-IDs without angle brackets, references and
-    in_reply_to nearest last, as they stand. subject_signed: the subject is under the signature."""
+    """Decoded fields. senders, to, cc: whom From, To and Cc name, as `address.named_in` has it.
+    Message-IDs without angle brackets, references and in_reply_to nearest last, as they stand.
+    subject_signed: the subject is under the signature."""
 
     sender: str = ""
-    sender_address: str = ""
+    senders: tuple[str, ...] = ()
     to: tuple[str, ...] = ()
     cc: tuple[str, ...] = ()
     subject: str = ""
@@ -33,6 +34,12 @@ class Fields:
     in_reply_to: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     subject_signed: bool = False
+
+    @property
+    def sender_address(self) -> str:
+        """The one normal address in From, "" where it names nobody, several or somebody else."""
+        one = self.senders[0] if len(self.senders) == 1 else ""
+        return one if one == address.normalise(one) else ""
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -47,10 +54,9 @@ class Fields:
 
 def fields_of(entity: Entity) -> Fields:
     ids = _MESSAGE_ID.findall(entity.field("message-id"))
-    senders = [one for one in address.named_by(entity, "from") if one == address.normalise(one)]
     return Fields(
         sender=entity.field("from"),
-        sender_address=senders[0] if len(senders) == 1 else "",
+        senders=address.named_by(entity, "from"),
         to=address.named_by(entity, "to"),
         cc=address.named_by(entity, "cc"),
         subject=entity.field("subject"),
@@ -93,7 +99,7 @@ def merged(outer: Fields, protected: Fields | None, *, whole: bool = False) -> F
     return replace(
         outer,
         sender=protected.sender or outer.sender,
-        sender_address=(protected if protected.sender else outer).sender_address,
+        senders=(protected if protected.sender else outer).senders,
         to=protected.to or outer.to,
         cc=protected.cc or outer.cc,
         subject=protected.subject or subject,
@@ -115,7 +121,7 @@ def differing(mail: Entity, payload: Entity) -> tuple[str, ...]:
     sent = {str(one).partition(":")[0].strip().lower(): str(one).partition(":")[2].strip()
             for one in payload.fields.get_all("hp-outer", [])[:_MOST_REFERENCES]}  # fmt: skip
     pairs = (
-        ("From", outer.sender_address, protected.sender_address),
+        ("From", outer.senders, protected.senders),
         ("To", outer.to, protected.to),
         ("Cc", outer.cc, protected.cc),
         ("Subject", outer.subject, protected.subject),
@@ -137,17 +143,15 @@ def content_only(payload: Entity) -> bytes:
 
 
 def content_header(payload: Entity) -> bytes:
-    """The header of `content_only`, CRLF lines; the fields as they stand but for the marks of
-    protection, which would be untrue where nothing is protected any more."""
+    """The header of `content_only`, CRLF lines, in UTF-8; the fields as they stand but for the
+    marks of protection, which would be untrue where nothing is protected any more."""
     lines = []
-    # raw: `items` would put "\ufffd" for each octet of a file's name that somebody sent as it is.
-    for name, raw in payload.fields.raw_items():
-        value = str(raw)
+    for name, value in payload.fields.items():
         if name.lower() in _CONTENT_FIELDS:
             kept = _PARAMETER.sub(_unprotected, value) if name.lower() == "content-type" else value
-            folded = "\r\n ".join(line.strip() for line in kept.strip().splitlines())
+            folded = "\r\n ".join(line.strip() for line in _LINE_END.split(kept.strip()))
             lines.append(f"{name}: {folded}\r\n")
-    return "".join(lines).encode("utf-8", "surrogateescape")
+    return "".join(lines).encode()
 
 
 def _unprotected(parameter: re.Match[str]) -> str:

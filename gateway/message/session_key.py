@@ -59,9 +59,9 @@ def _body(pkesk: bytes) -> bytes:
 def _is_sound(content: bytes, algorithms: Collection[int]) -> bool:
     """Whether a PKESK is of version 3, as GnuPG's keys are served, by one of the algorithms, and
     has what that asks for and nothing else."""
-    algorithm, rest = content[_FIELDS - 1], content[_FIELDS:]
-    if content[0] != 3 or algorithm not in algorithms:
+    if content[0] != 3 or content[_FIELDS - 1] not in algorithms:
         return False
+    algorithm, rest = content[_FIELDS - 1], content[_FIELDS:]
     if algorithm in _RSA:
         return _after_number(rest, _NUMBER_BITS) == len(rest)
     if algorithm == _ELGAMAL:
@@ -72,11 +72,10 @@ def _is_sound(content: bytes, algorithms: Collection[int]) -> bool:
 
 def _after_number(octets: bytes, sizes: range) -> int:
     """The offset behind a number (MPI, RFC 9580 3.2) of so many bits; 0 where there is none that is
-    whole."""
+    whole. Go's library counts bits that are zero in front, so they may be."""
     bits = int.from_bytes(octets[:2], "big")
     end = 2 + (bits + 7) // 8
-    is_exact = len(octets) >= end > 2 and octets[2].bit_length() == (bits - 1) % 8 + 1
-    return end if is_exact and bits in sizes else 0
+    return end if bits in sizes and len(octets) >= end else 0
 
 
 def _is_ecdh(octets: bytes) -> bool:
@@ -84,5 +83,7 @@ def _is_ecdh(octets: bytes) -> bool:
     point = _after_number(octets, _POINT_BITS)
     if not point or point - 2 not in _POINTS.get(octets[2], ()):
         return False
+    if int.from_bytes(octets[:2], "big") % 8 != octets[2].bit_length():
+        return False  # such a number's first bit is none of the point's form
     wrapped = octets[point:]
     return len(wrapped) - 1 in _WRAPPED and wrapped[0] == len(wrapped) - 1

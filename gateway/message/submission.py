@@ -30,6 +30,7 @@ MOST_ENTITIES = 2000
 _FIRST_BYTES = 64 * 1024
 _PIECE = 1 << 20
 _TYPE_FIELD = re.compile(rb"^content-type[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_ASCII = bytes(range(32, 127))
 _TOKEN = re.compile(r"[\w.:+-]+", re.ASCII)
 _BARE_CR = re.compile(rb"\r(?!\n)")
 # Only charsets of mail: Python knows codecs besides whose decoding takes for ever.
@@ -224,7 +225,8 @@ def _text_entity(text_bytes: bytes, said: str) -> bytes:
     """Plain text of an old program as a MIME entity. Such text is UTF-8 where it can be, as what is
     said of its charset is not signed; else that, or Latin-1."""
     name = _known(said if _TOKEN.fullmatch(said) else "")
-    is_wide = name.startswith("utf-") or name in ("ascii", "hz")
+    # What is said can change what others than ASCII's letters are, and no more.
+    is_wide = _ASCII.decode(name, "replace") != _ASCII.decode() or name in ("ascii", "utf-8", "hz")
     escapes = name.startswith("iso2022") and b"\x1b" in text_bytes
     if escapes or not (is_wide or _is_utf8(text_bytes)):
         charset = said

@@ -12,7 +12,13 @@ PLACEHOLDERS = frozenset({"", "...", "[...]", "Encrypted Message", "Encrypted em
 """What programs put outside instead of a protected subject."""
 BLANK = dict.fromkeys(map(ord, "\u115f\u1160\u2800\u3164\uffa0"), " ")
 """Letters that look like a space."""
-_ANSWER = re.compile(r"(?:[^\W\d_]{1,5}(?:\[\d{1,3}\])? ?[:\uff1a] ?)+")
+_ANSWER = re.compile(
+    # What programs of many languages put before the subject of an answer, or of a forwarded mail.
+    r"(?:(?:re|aw|antw|sv|vs|vá|r|rif|res|odp|ynt|atb|απ|σχετ|отв|答复|回复|回覆|返信|회신"
+    r"|fwd?|wg|tr|rv|enc|i|vb|doorst|vl|пер|转发|轉寄|転送|전달)"
+    r"(?:\[\d{1,3}\])?\s?[:\uff1a]\s?)+",
+    re.IGNORECASE,
+)
 _SUFFIX = re.compile(r" ?\([^()]{1,100}, [A-Z]{2}\)$")
 
 
@@ -31,7 +37,8 @@ def own_subject(subject: str, titles: Iterable[str]) -> str:
 
 def is_placeholder(subject: str) -> bool:
     """Whether it says nothing but that it answers a mail whose subject was not read: "Re: ..."."""
-    return _ANSWER.sub("", subject, count=1) in PLACEHOLDERS
+    prefix = _ANSWER.match(subject)
+    return subject[prefix.end() if prefix else 0 :] in PLACEHOLDERS
 
 
 def answer_to(subject: str) -> str:

@@ -138,7 +138,7 @@ def _details(vault: Vault, row: Posting | Version) -> dict[str, Any]:
 def _kept(fields: Fields) -> dict[str, Any]:
     """What is kept of fields: no more than the version before this one, beside it while a gateway
     is upgraded, can read."""
-    return {name: value for name, value in asdict(fields).items() if name != "sender_address"}
+    return {name: value for name, value in asdict(fields).items() if name != "senders"}
 
 
 def _fields(values: dict[str, Any]) -> Fields:

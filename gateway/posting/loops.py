@@ -28,7 +28,7 @@ def is_robot(envelope: Envelope, mail: Entity, domain: str) -> bool:
 
 def is_bulk(mail: Entity) -> bool:
     """What programs that answer by themselves said of their mail before RFC 3834. Servers on the
-    way say it, too, so it is asked of mail alone that no member signed."""
+    way say it, too, so it is asked of mail alone that is neither encrypted nor signed."""
     return mail.field("precedence").strip().lower() in ("bulk", "junk")
 
 

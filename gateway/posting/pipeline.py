@@ -43,6 +43,7 @@ from gateway.store.posting import Placement, Posting, PostingList, Standing
 log = logging.getLogger(__name__)
 
 ACCEPTED = Reply(250, "2.0.0", "Accepted")
+_MOST_SENDERS = 5
 MOST_HELD = 20
 """Postings over policy.postings_an_hour that are held; what is beyond them is refused for now."""
 
@@ -105,7 +106,7 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         # A stranger hears what all strangers hear, whatever Message-ID they know.
         if author and opening.content and loops.is_ours(session, app, opening.content.payload):
             return Judged(mail, robot=True)
-        if author is None and loops.is_bulk(mail):
+        if opening.content is None and not opening.encrypted and loops.is_bulk(mail):
             return Judged(mail, robot=True)
         names_other = author is not None and _names_other(session, opening, author)
     revocations = tuple(one for one in brought if one.revokes)
@@ -146,9 +147,9 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
 
 
 def _names_other(session: Session, opening: Opening, author: Author) -> bool:
-    """Whether From names a member, and not the one who signed."""
-    named = members.find(session, opening.fields.sender_address)
-    return named is not None and named.id != author.member_id
+    """Whether From names a member, and not only the one who signed."""
+    named = (members.find(session, one) for one in opening.fields.senders[:_MOST_SENDERS])
+    return any(one is not None and one.id != author.member_id for one in named)
 
 
 def _origin(app: App, mail: Entity) -> Origin | None:

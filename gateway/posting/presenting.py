@@ -14,9 +14,10 @@ from gateway.crypto import certificate as openpgp
 from gateway.message.thread import answer_to, is_placeholder, own_subject, plain
 from gateway.posting import subjects
 from gateway.posting.evidence import Kept
+from gateway.posting.visibility import TO_SUBSCRIBERS
 from gateway.resources import mail_templates
 from gateway.store import posting as store
-from gateway.store.mailing_list import MailingList
+from gateway.store.mailing_list import Audience, MailingList
 from gateway.store.posting import Posting, Standing
 
 UNVERIFIED = "UNVERIFIED, from an imported archive"
@@ -82,11 +83,12 @@ def subject_on(
     session: Session, app: App, posting: Posting, kept: Kept, on: MailingList
 ) -> Subject:
     """The same for the readers of a list. Many programs know the mail that they answer by its outer
-    header alone, "Re: ...": its answer is called after what it answers, as far as that was on this
-    list."""
+    header alone, "Re: ...": its answer is called after what it answers, as far as every reader of
+    the list may know of that."""
     titles = subjects.titles(session)
-    if posting.ancestors and is_placeholder(own_subject(kept.fields.subject, titles)):
-        for one in store.ancestors_on(session, posting, on.id):
+    is_for_all = on.audience is Audience.SUBSCRIBERS and bool(posting.ancestors)
+    if is_for_all and is_placeholder(own_subject(kept.fields.subject, titles)):
+        for one in store.ancestors_on(session, posting, on.id, TO_SUBSCRIBERS):
             name = subjects.listed(app.vault, one, titles)
             if name and not is_placeholder(name):
                 return Subject(answer_to(name), signed=False)

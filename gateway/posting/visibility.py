@@ -20,7 +20,8 @@ from gateway.store.outbox import Delivery, OutboxEntry
 from gateway.store.posting import Placement, Posting, PostingList
 
 _TO_ALL = (Marking.GREEN.label, Marking.CLEAR.label)
-_TO_SUBSCRIBERS = (*_TO_ALL, Marking.AMBER.label)
+TO_SUBSCRIBERS = (*_TO_ALL, Marking.AMBER.label)
+"""What whoever subscribes to a list may read, though it went out before."""
 _NEVER_GOT = (Delivery.DROPPED, Delivery.REFUSED)
 
 
@@ -51,7 +52,7 @@ def readable(session: Session, member: Member) -> ColumnElement[bool]:
         )
         .correlate(Posting)
     )
-    not_strict = Posting.marking.in_(_TO_SUBSCRIBERS)
+    not_strict = Posting.marking.in_(TO_SUBSCRIBERS)
     is_topic = and_(MailingList.audience == Audience.SUBSCRIBERS, ~MailingList.by_invitation)
     ticked_off = exists().where(TickOff.list_id == MailingList.id, TickOff.member_id == member.id)
     invited = exists().where(

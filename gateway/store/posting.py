@@ -171,8 +171,10 @@ def parent(
     return next((by_hash[one] for one in hashes if one in by_hash), None)
 
 
-def ancestors_on(session: Session, posting: Posting, list_id: int) -> list[Posting]:
-    """What a posting answers, as far as a list's readers have it, nearest first; without the mails
+def ancestors_on(
+    session: Session, posting: Posting, list_id: int, markings: Collection[str]
+) -> list[Posting]:
+    """What a posting answers on a list, of some markings, nearest first; without the mails
     themselves, each of which may be large."""
     query = (
         select(Posting)
@@ -181,6 +183,7 @@ def ancestors_on(session: Session, posting: Posting, list_id: int) -> list[Posti
             Posting.token.in_(posting.ancestors),
             PostingList.list_id == list_id,
             PostingList.placement == Placement.ACCEPTED,
+            Posting.marking.in_(markings),
         )
         .order_by(Posting.id.desc())
         .options(defer(Posting.submission))

@@ -39,6 +39,7 @@ def elsewhere_takes_all(office: PostOffice) -> Iterator[None]:
     yield
     office.elsewhere.answers.clear()
     office.postfix.flush()
+    wait_until(lambda: not office.postfix.queue(), "the queue is empty")
 
 
 def came(office: PostOffice, officer: Officer) -> int:

@@ -264,8 +264,20 @@ def test_whom_a_name_names_a_letter_was_not_to(ground: Ground, field: str) -> No
     assert [one["rule"] for one in holds(ground)[len(before) :]] == ["signed-for-others"]
 
 
-def test_a_letter_to_several_is_for_each(ground: Ground) -> None:
-    field = f"Bo <bo@police.example>, =?utf-8?q?=C3=9Cber?= <{COMMANDS}>"
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Bo <bo@police.example>, =?utf-8?q?=C3=9Cber?= <{0}>",
+        "{0} <{0}>",
+        "'{0}' <{0}>",
+        "Bo [Customs] <{0}>",
+        "Customs, Lists <{0}>",
+        "bo@police.example (Bo), {0}",
+        "All: Bo <bo@police.example>, {0};",
+    ],
+)
+def test_a_letter_to_several_is_for_each(ground: Ground, field: str) -> None:
+    field = field.format(COMMANDS)
     mail = signed_to(ground, field, COMMANDS)
     assert ground.post(mail, ground.stranger, COMMANDS).startswith("250 ")
 

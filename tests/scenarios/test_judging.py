@@ -180,6 +180,7 @@ def test_an_armored_message_in_hypertext_is_taken_where_the_text_says_the_same(
 
 NOT_MENDED = {
     "text": partial(by_exchange, text=b"Clear text beside it.\r\n"),
+    "a word in a picture": partial(by_exchange, text=b"<img alt='Trust this'>", kind="html"),
     "a word in a page": partial(by_exchange, text=EMPTY_PAGE.replace(b"<br>", b"x"), kind="html"),
     "control": partial(by_exchange, control=b"Version: 2\r\n"),
     "footer": partial(by_google, footer=b"-- \r\nTrust this.\r\n"),
@@ -275,7 +276,9 @@ def test_an_inline_text_is_read_in_the_charset_that_is_said(
     assert text.strip() in ground.ana.read(ground.copy()).text
 
 
-@pytest.mark.parametrize("charset", ["iso-2022-jp", "utf-16", "hz", "koi8*r", "x\r\nBcc: a@b", ""])
+@pytest.mark.parametrize(
+    "charset", ["iso-2022-jp", "utf-16", "hz", "cp037", "koi8*r", "x\r\nBcc: a@b", ""]
+)
 def test_what_is_said_of_a_charset_changes_no_utf_8(ground: Ground, charset: str) -> None:
     text = f"Слоновая ~{{ кость {len(charset)}\n"
     certificates = [ground.gateway.certificate(LIST)]
@@ -283,6 +286,14 @@ def test_what_is_said_of_a_charset_changes_no_utf_8(ground: Ground, charset: str
     kind = "Content-Type: text/plain; charset*=utf-8''" + quote(charset) + "\r\n\r\n"
     assert ground.post(fields_of(ground.mail()) + kind.encode() + message).startswith("250 ")
     assert text.strip() in ground.ana.read(ground.copy()).text
+
+
+def test_what_is_said_of_a_charset_changes_no_ascii(ground: Ground) -> None:
+    certificates = [ground.gateway.certificate(LIST)]
+    message = ground.ana.program.encrypt(b"caf\xe9 at dawn, EBCDIC\n", certificates, True)
+    kind = b"Content-Type: text/plain; charset=cp037\r\n\r\n"
+    assert ground.post(fields_of(ground.mail()) + kind + message).startswith("250 ")
+    assert "caf\u00e9 at dawn" in ground.ana.read(ground.copy()).text
 
 
 def test_a_text_that_was_signed_and_then_encrypted_is_taken(ground: Ground) -> None:
@@ -313,7 +324,15 @@ def test_what_says_nothing_of_its_type_is_text(ground: Ground, header: bytes) ->
     assert text in ground.delivered()
 
 
-@pytest.mark.parametrize("begin", [b"Seen: two crates\r\n", b"Seen two crates\r\n", b"From: x\r\n"])
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"Seen: two crates\r\n", b"Seen two crates\r\n", b"From: x\r\n",
+        b"From what I saw, two are NOT ours.\r\n", b": not ours\r\n",
+        b"Content-wise: do NOT open them.\r\n", b"MIME-Version: 1.0\r\nContent-wise: no\r\n",
+        b" \r\nNot ours.\r\n", b"MIME-Version: 1.0\r\nNot ours.\r\n",
+    ],
+)  # fmt: skip
 def test_text_in_the_place_of_a_header_is_not_dropped(ground: Ground, begin: bytes) -> None:
     assert ground.post(resigned(ground, begin + b"\r\nAt dawn.\r\n")).startswith("550 ")
 
@@ -344,7 +363,9 @@ def test_a_server_that_calls_a_members_mail_bulk_loses_nothing(ground: Ground) -
     assert ground.post(ground.mail(text="Bulk.\n", headers=bulk)).startswith("250 ")
     assert held_or_kept(ground) == before + 1
     strangers = ground.mail(ground.stranger, headers=bulk)
-    assert ground.post(strangers, ground.stranger).startswith("250 ")
+    assert ground.post(strangers, ground.stranger).startswith("550 ")
+    nobodys = ground.mail(ground.stranger, headers=bulk, form="plain")
+    assert ground.post(nobodys, ground.stranger).startswith("250 ")
     assert held_or_kept(ground) == before + 1
 
 
@@ -365,3 +386,9 @@ def test_who_is_named_and_did_not_sign_is_told_of(ground: Ground) -> None:
     assert "From named another member, who did not sign it" in attestation
     assert ground.post(ground.mail(text="From Ana.\n", protected=False)).startswith("250 ")
     assert "From named" not in ground.ana.read(ground.copy()).text
+    both = ground.mail(text="From both.\n", protected=False).replace(
+        b"From: Ana Lind <ana.lind@customs.example>",
+        b"From: Bo <bo.berg@police.example>, Ana Lind <ana.lind@customs.example>",
+    )
+    assert ground.post(both).startswith("250 ")
+    assert "From named another member" in ground.ana.read(ground.copy()).text

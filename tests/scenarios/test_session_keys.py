@@ -65,7 +65,9 @@ def agent(ground: Ground) -> str:
     """Who serves the gateway's keys."""
     home = str(ground.gateway.state / "gnupg")
     command = ["gpg-connect-agent", "--homedir", home, "--no-autostart", "GETINFO pid", "/bye"]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    said = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    assert said.startswith("D "), "no agent runs"
+    return said
 
 
 @pytest.mark.parametrize("whom", ["named", "hidden"])

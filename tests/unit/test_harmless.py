@@ -79,7 +79,7 @@ def test_what_a_program_could_show_is_a_file_in_base64(header: bytes) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["original-signed.eml", "Original Signed.EML", "or\u0456ginal_signed.pgp", "x/original-signed"],
+    ["original-signed.eml", "Original Signed.EML", "or\u0456ginal_signed.pgp", "x/original.signed"],
 )
 @pytest.mark.parametrize("field", ["Content-Type: message/rfc822; name", "filename"])
 def test_a_file_that_is_named_as_the_evidence_is_said_to_be_the_authors(
@@ -90,6 +90,18 @@ def test_a_file_that_is_named_as_the_evidence_is_said_to_be_the_authors(
     _, (_, part) = sent(mixed(header.encode() + FORWARDED))
     assert re.fullmatch(r"of-author-[A-Za-z0-9.-]*", part.get_filename() or "")
     assert part.get_payload(decode=True) == FORWARDED
+
+
+def test_both_names_of_a_file_count() -> None:
+    word = "=?utf-8?b?" + encodebytes(b"original-signed.eml").decode().strip() + "?="
+    header = f'Content-Type: text/x-a; name="{word}"\r\nContent-Disposition: inline; filename=a.txt'
+    _, (_, part) = sent(mixed(header.encode() + b"\r\n\r\n" + FORWARDED))
+    assert part.get_filename() == "of-author-a.txt"
+    header = "Content-Type: application/octet-stream; name=a.eml"
+    disposition = "\r\nContent-Disposition: attachment; filename=a.txt"
+    encoding = "\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA"
+    _, (_, part) = sent(mixed((header + disposition + encoding).encode()))
+    assert part.get_content_type() == MAIL_AS_FILE
 
 
 def test_an_encoding_that_nobody_knows_stops_no_copy() -> None:

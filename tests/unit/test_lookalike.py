@@ -48,6 +48,8 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
         payload("\u2800" + ATTESTATION.replace("\n", "\n\u3164")),
         payload(ATTESTATION, "x-note"),
         payload("Dear all<br>Au<b></b>thor: Bo<p>Sig<i></i>nature<wbr>: good", "html"),
+        payload("Author<b title='>'></b>: Bo<p>Sig<!-- > -->nature: good", "html"),
+        payload("Author<b title='>'></b>: Bo<p>Sig<!-- > -->nature: good" + " " * 70_000, "html"),
         payload("<table><td>x<td>Au<b></b>thor: Bo<td>Pos<b></b>ting: B", "html"),
         payload("Au \nthor: Bo\n\n>quoted \nSigna \nture: good\n", more=FLOWED),
         payload(ATTESTATION, more="Content-Disposition: attachment; filename=a.txt\r\n"),
@@ -56,7 +58,8 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
     ],
     ids=["plain", "Cyrillic", "wide and zero-width", "capitals", "blanks", "HTML",
          "after a comment", "in a quotation's markup", "other colons", "other line ends",
-         "control characters", "blank letters", "other text", "words in pieces", "cells",
+         "control characters", "blank letters", "other text", "words in pieces",
+         "ends in tags", "of a large one", "cells",
          "flowing", "attached", "in two parts"],
 )  # fmt: skip
 def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:

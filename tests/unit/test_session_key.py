@@ -26,6 +26,7 @@ def pkesk(algorithm: int, fields: bytes, name: str = NAME) -> bytes:
         (1, NUMBER + b"x", False),
         (1, NUMBER[:-1], False),
         (1, SMALL, False),
+        (1, b"\x08\x00\x3f" + bytes(255), True),
         (16, NUMBER + NUMBER, True),
         (16, NUMBER, False),
         (16, NUMBER + SMALL, False),
@@ -48,6 +49,12 @@ def test_what_an_algorithm_asks_for_is_there_and_nothing_else(
         else:
             with pytest.raises(Malformed):
                 addressed(split(message), ours)
+
+
+@pytest.mark.parametrize("content", [b"\x06\x00\x19", b"\x06\x00" + bytes(80)])
+def test_a_hidden_one_of_version_6_is_none_for_us(content: bytes) -> None:
+    with pytest.raises(Malformed):
+        addressed(split(frame(PKESK, content) + DATA), {NAME: 18})
 
 
 def test_it_is_of_the_algorithm_that_the_key_has() -> None:

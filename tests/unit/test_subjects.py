@@ -51,10 +51,19 @@ def test_what_was_withdrawn_is_named_no_more(group: Group) -> None:
     assert third.subject == "[Wildlife] Re: ... (Ana Berg, KE)"
 
 
+def test_what_not_every_reader_may_know_of_is_not_named(group: Group) -> None:
+    group.deliver()
+    group.post("ana", subject="Ivory", text="TLP:AMBER+STRICT\n\nTwo tons.\n")
+    (first,) = to_bo(group)
+    (second,) = answer(group, first)
+    assert second.subject == "[Wildlife] Re: ... (Ana Berg, KE)"
+
+
 def test_what_its_author_called_it_stands(group: Group) -> None:
     first = begun(group)
-    (second,) = answer(group, first, "Re: Ivory ...")
-    assert second.subject == "[Wildlife] Re: Ivory ... (Ana Berg, KE)"
+    for subject in ("Re: Ivory ...", "Help:", "Ivory: ..."):
+        (second,) = answer(group, first, subject)
+        assert second.subject == f"[Wildlife] {subject} (Ana Berg, KE)"
     group.post("ana", subject="...")
     (alone,) = to_bo(group)
     assert alone.subject == "[Wildlife] ... (Ana Berg, KE)"
@@ -62,6 +71,7 @@ def test_what_its_author_called_it_stands(group: Group) -> None:
 
 @given(st.text())
 def test_an_answers_subject_is_one_of_its_answers_too(subject: str) -> None:
+    assert thread.answer_to("Ivory: two tons") == "Re: Ivory: two tons"
     made = thread.answer_to(subject)
     assert thread.answer_to(made) == made
     assert made.endswith(subject)

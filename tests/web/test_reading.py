@@ -109,7 +109,7 @@ def test_a_faulty_search_offers_one_that_works(archive: Archive, ana: Page) -> N
     ana.goto("/search?q=%22logs")
     assert ana.locator(".fault").is_visible()
     ana.locator(".fault a, .fault ~ p a").first.click()
-    assert ana.locator(".hits li").count() > 0
+    ana.locator(".hits li").first.wait_for()
 
 
 def test_a_document_is_downloaded_from_the_library(archive: Archive, ana: Page) -> None:

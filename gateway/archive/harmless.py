@@ -11,36 +11,22 @@ from __future__ import annotations
 import re
 from base64 import encodebytes
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import nh3
 
 from gateway.archive import confined
 from gateway.errors import Malformed
-from gateway.message import entity
+from gateway.message import entity, hypertext
 from gateway.message.composing import MAIL_AS_FILE
 from gateway.message.entity import Entity
 from gateway.message.lookalike import seen
 from gateway.message.protected import content_header
 from gateway.message.submission import leaves, text
 
-_HERE = 64 * 1024
-"""Characters that are parsed in this process: it takes time with the square of their depth."""
 _MOST = 1 << 20
 """Of more a hypertext is sent as a file."""
 _SECONDS = 2
-_TAGS = frozenset(
-    {
-        "a", "abbr", "address", "article", "b", "bdi", "big", "blockquote", "br", "caption",
-        "center", "cite", "code", "col", "colgroup", "dd", "del", "dfn", "div", "dl", "dt", "em",
-        "figcaption", "figure", "font", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header",
-        "hr", "i", "img", "ins", "kbd", "li", "mark", "ol", "p", "pre", "q", "s", "samp",
-        "section", "small", "span", "strike", "strong", "sub", "sup", "table", "tbody", "td",
-        "tfoot", "th", "thead", "tr", "tt", "u", "ul", "var", "wbr",
-    }
-)  # fmt: skip
-_DROPPED = frozenset(
-    {"script", "style", "title", "textarea", "template", "noscript", "svg", "math"}
-)
 _ATTRIBUTES = {
     "*": {"dir", "lang"},
     "a": {"href"},
@@ -50,6 +36,8 @@ _ATTRIBUTES = {
     "td": {"colspan", "rowspan", "align"},
     "th": {"colspan", "rowspan", "align"},
 }
+_NO_LOWER = re.compile(r"[^a-z]+")
+_EVIDENCE = re.compile(r"originalsigned(?:eml|pgp|asc)")
 _NO_LETTERS = re.compile(r"[^A-Za-z0-9.]+")
 _SHOWN = ("text/", "image/")
 _MARKED_UP = frozenset({"text/enriched", "text/richtext", "text/rtf"})
@@ -91,7 +79,7 @@ def _pieces(payload: Entity) -> Iterator[bytes | memoryview]:
 
 def _made_anew(part: Entity) -> tuple[bytes, bytes] | None:
     """Header and body (bytes) of a part that does not travel as it is; None of any other."""
-    if _is_evidence(part.file_name) or _is_evidence(part.other_name):
+    if _is_named_as_evidence(part):
         return _renamed(part)
     if part.content_type == "text/html" and not part.is_attachment:
         markup = text(part)
@@ -121,6 +109,8 @@ def _as_file(part: Entity) -> tuple[bytes, bytes]:
     if kind.startswith("message/") or kind in (_UNTYPED, "text/html"):
         is_mail = kind in ("message/rfc822", "message/global") or _is_named_mail(part)
         typed = f"Content-Type: {MAIL_AS_FILE if is_mail else _UNTYPED}".encode()
+        if not _KIND.search(header):  # such as in a digest
+            header += b"Content-Type: message/rfc822\r\n"
         header = _KIND.sub(typed, header, count=1)
     if _DISPOSITION.search(header):
         header = _DISPOSITION.sub(b"Content-Disposition: attachment", header, count=1)
@@ -138,9 +128,13 @@ def _decoded(part: Entity) -> bytes:
         return part.body
 
 
-def _is_evidence(name: str) -> bool:
-    """Whether a file's name could pass for that of what the gateway adds: the signed original."""
-    return "originalsigned" in re.sub(r"[^a-z]", "", seen(name).casefold())
+def _is_named_as_evidence(part: Entity) -> bool:
+    """Whether a part's header has a name anywhere, in whatever way of writing one, that could pass
+    for that of what the gateway adds: the signed original."""
+    values = [" ".join(part.undecoded(one)) for one in ("content-type", "content-disposition")]
+    others = (*map(unquote, values), *map(entity.decoded, values))
+    written = "\n".join((part.file_name, part.other_name, *values, *others))
+    return _EVIDENCE.search(_NO_LOWER.sub("", seen(written).casefold())) is not None
 
 
 def _renamed(part: Entity) -> tuple[bytes, bytes]:
@@ -166,7 +160,7 @@ def _encoded(header: bytes, kind: bytes, data: bytes) -> tuple[bytes, bytes]:
 
 def harmless(markup: str) -> str | None:
     """Hypertext without style, script, and pictures from elsewhere; None where it took too long."""
-    if len(markup) <= _HERE:
+    if len(markup) <= hypertext.HERE:
         return _cleaned(markup)
     made = confined.run(__name__, markup.encode("utf-8", "replace"), seconds=_SECONDS)
     return None if made is None else made.decode()
@@ -185,8 +179,8 @@ def work(data: bytes) -> bytes:
 def _cleaned(markup: str) -> str:
     return nh3.clean(
         markup,
-        tags=set(_TAGS),
-        clean_content_tags=set(_DROPPED),
+        tags=set(hypertext.TAGS),
+        clean_content_tags=set(hypertext.DROPPED),
         attributes={name: set(values) for name, values in _ATTRIBUTES.items()},
         attribute_filter=_kept,
         url_schemes={"http", "https", "mailto", "cid"},

@@ -13,15 +13,16 @@ _LOCAL = re.compile(r"[^\s\x00-\x1f\x7f\"(),:;<>@\[\\\]]{1,64}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _WORD = r"[^\s\"(),:;<>@\[\]\\]+"
 _NAME = r"[^\s\"(),:;<>@\\]"
+_COMMENT = r"\([^()\\]*+\)"
 _PLAIN = re.compile(
     # What nearly every program writes: words and quoted names, an address in brackets or alone;
     # and names that should be quoted: with brackets, with a comma, and the address itself.
-    rf"\s*+(?:(?:\"(?:[^\"\\]|\\.)*+\"|{_NAME}++|\s++)*+<({_WORD}@{_WORD})>"
+    rf"\s*+(?:(?:\"(?:[^\"\\]|\\.)*+\"|{_NAME}++|{_COMMENT}|\s++)*+<({_WORD}@{_WORD})>"
     rf"|'?({_WORD}?@{_WORD}?)'?\s*+<(?:\2)>"
     rf"|({_WORD}@{_WORD})"
     rf"|(?!=\?){_NAME}++(?:\s++(?!=\?){_NAME}++)*+(?=\s*+,))\s*+(?:,|\Z)"
 )
-_ANYWHERE = re.compile(rf"{_WORD}@{_WORD}")
+_SPECIALS = re.compile(r"[\s\"(),:;<>\[\]\\]+")
 _MOST_OTHER = 1000
 """Characters of any other field; the library takes time with their square."""
 
@@ -68,7 +69,7 @@ def for_whom(value: str) -> tuple[str, ...]:
     """Normal addresses in a field that says for whom servers brought a mail: all that could be one
     where it keeps to no grammar, as it is here in any case."""
     found = _read(value)
-    named = _ANYWHERE.findall(value[:MOST_FIELD]) if found is None else found
+    named = _anywhere(value[:MOST_FIELD]) if found is None else found
     return tuple(one for one in map(normalise, named) if one)
 
 
@@ -82,7 +83,14 @@ def _read(value: str) -> list[str] | None:
     found = _plain(value) if len(value) <= MOST_FIELD else None
     if found is None and len(value) <= _MOST_OTHER:
         found = _any(value)
+    if found is None and len(value) <= MOST_FIELD and "=?" not in value:
+        anywhere = set(_anywhere(value))  # However it is read, it can name one alone.
+        found = list(anywhere) if len(anywhere) == 1 else None
     return found
+
+
+def _anywhere(value: str) -> list[str]:
+    return [one for one in _SPECIALS.split(value) if "@" in one]
 
 
 def _plain(value: str) -> list[str] | None:

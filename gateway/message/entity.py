@@ -172,7 +172,13 @@ class Entity:
         Raises Malformed where it is no well-formed multipart: RFC 2046 5.1.1, a closing delimiter
         included, as a cut-off mail must not pass for a whole one. TooLarge over `most` parts.
         """
-        return (read(self.buffer, *span) for span in self._spans(most))
+        return (self._part(span) for span in self._spans(most))
+
+    def _part(self, span: tuple[int, int]) -> Entity:
+        part = read(self.buffer, *span)
+        if self.content_type == "multipart/digest":  # RFC 2046 5.1.5
+            part.fields.set_default_type("message/rfc822")
+        return part
 
     def _spans(self, most: int) -> list[tuple[int, int]]:
         with strict():

@@ -8,8 +8,26 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 
+import nh3
+
+TAGS = frozenset(
+    {
+        "a", "abbr", "address", "article", "b", "bdi", "big", "blockquote", "br", "caption",
+        "center", "cite", "code", "col", "colgroup", "dd", "del", "dfn", "div", "dl", "dt", "em",
+        "figcaption", "figure", "font", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header",
+        "hr", "i", "img", "ins", "kbd", "li", "mark", "ol", "p", "pre", "q", "s", "samp",
+        "section", "small", "span", "strike", "strong", "sub", "sup", "table", "tbody", "td",
+        "tfoot", "th", "thead", "tr", "tt", "u", "ul", "var", "wbr",
+    }
+)  # fmt: skip
+DROPPED = frozenset({"script", "style", "title", "textarea", "template", "noscript", "svg", "math"})
+HERE = 64 * 1024
+"""Characters that nh3 parses in this process: it takes time with the square of their depth."""
+QUOTING = frozenset({"class", "id"})
+"""Attributes that say what a program quotes."""
 SEPARATOR = "-----"
 """Stands for a rule, and for a mark after which a program puts the mail that is answered."""
 _TAG = re.compile(
@@ -26,6 +44,7 @@ _ATTRIBUTE = re.compile(
 _UNSEEN = re.compile(r"<!--|<(style|script|title|template|textarea|svg)(?=[\s/>])", re.IGNORECASE)
 # A reference of more digits than any character has, which Python would not convert.
 _LONG_REFERENCE = re.compile(r"&#x?[0-9a-f]{8,}+;?", re.IGNORECASE)
+_PICTURE = re.compile(r'<img(?: alt="([^"]*)")?[^<>]*>')
 _BLANKS = re.compile(r"[ \t\r\n\f]+")
 _VOID = frozenset(
     {
@@ -71,14 +90,29 @@ class _Region:
     depth: int = 1
 
 
-def with_bare_tags(markup: str) -> str:
-    """Hypertext without comments, and with its tags' names alone."""
-    pieces, at = list[str](), 0
-    while (begin := markup.find("<!--", at)) >= 0 and (end := markup.find("-->", begin)) >= 0:
-        pieces.append(markup[at:begin])
-        at = end + 3
-    shown = "".join((*pieces, markup[at:]))
-    return _TAG.sub(lambda tag: f"<{tag['end']}{tag['name']}>" if tag["name"] else "", shown)
+def bare(markup: str, kept: Set[str] = frozenset()) -> str:
+    """Hypertext as it travels (archive/harmless.py), with no attributes but those `kept`: what one
+    hides is seen there, and none looks like the end of its tag. What stands for a picture is text.
+    """
+    if len(markup) <= HERE:
+        attributes = {"*": set(kept), "img": {"alt"}}
+        cleaned = nh3.clean(
+            markup, tags=set(TAGS), clean_content_tags=set(DROPPED), attributes=attributes,
+            link_rel=None,
+        )  # fmt: skip
+        return _PICTURE.sub(r" \1 ", cleaned)
+    return _TAG.sub(lambda tag: _bare(tag, kept), _without_unseen(markup))
+
+
+def _bare(tag: re.Match[str], kept: Set[str]) -> str:
+    if not tag["name"]:
+        return ""
+    attributes = _ATTRIBUTE.findall(tag["attributes"] or "") if kept or tag["name"] == "img" else []
+    values = {name.lower(): one or two or three for name, one, two, three in attributes}
+    if tag["name"].lower() == "img":
+        return f" {values.get('alt', '')} "
+    written = "".join(f' {name}="{html.escape(values[name])}"' for name in kept & values.keys())
+    return f"<{tag['end']}{tag['name']}{written}>"
 
 
 def text(markup: str) -> str:

@@ -7,7 +7,6 @@ import re
 import unicodedata
 from functools import cache
 
-import nh3
 from confusable_homoglyphs.categories import alias
 from confusable_homoglyphs.confusables import confusables_data
 
@@ -23,17 +22,26 @@ _OTHERS = {"archive", "subject"}
 _MOST_BYTES = 1 << 20
 """Of a part, as transferred, that are looked at."""
 _MOST_CHARACTERS = 100_000
-"""Of all parts together, blank lines not counted: who reads on so far knows whose text it is."""
+"""Of a part, what is not seen not counted: who reads on so far knows whose text it is."""
+_MOST_LOOKED_AT = 5
+"""Parts; the attached ones last, which some programs show as well."""
 _FIRST_BYTES = 64 * 1024
 _MOST_TEXTS = 20
-_COLON = "[:\u02d0\u02f8\u05c3\u2236\ua789\ufe13\ufe55\uff1a]"
+_COLON = (
+    "[:\u02d0\u02d1\u02f8\u0589\u05c3\u0703\u0704\u0903\u0a83\u16ec\u1803\u1809\u205a\u205d"
+    "\u2236\ua4fd\ua789\ufe13\ufe30\ufe55\uff1a]"
+)
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180b-\u180e\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff]+"
+)
+_TURNED = re.compile("[\u202d\u202e\u2066-\u2068]")
+"""What has the letters behind it stand the other way round, or may."""
 _AT_BEGIN = re.compile(rf"^\s*({'|'.join(LABELS)})\s*{_COLON}", re.IGNORECASE)
 _ANYWHERE = re.compile(rf"\b({'|'.join(LABELS)})\s*{_COLON}", re.IGNORECASE)
 _OF_BLOCK = re.compile(
     rf"<(?=/?(?:{'|'.join((*hypertext.BLOCK, 'br', 'hr', 'td', 'th'))})[\s/>])", re.IGNORECASE
 )
 """Where a tag begins at which a program begins a line, or a cell."""
-_UNSEEN = {"script", "style"}
 _WORD = re.compile(r"\w+")
 _LOOK_ALIKE = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"})
 """Scripts whose letters pass for each other's."""
@@ -64,39 +72,25 @@ def attests(payload: Entity, subject: str = "") -> bool:
     which its readers could take for the gateway's own. A line of text that is quoted by ">" is
     none."""
     found = {one.lower() for one in _ANYWHERE.findall(seen(subject))}
-    left = _MOST_CHARACTERS
-    for part in leaves(payload):
-        if not part.content_type.startswith("text/") or left <= 0:
-            continue
+    texts = [part for part in leaves(payload) if part.content_type.startswith("text/")]
+    for part in sorted(texts, key=lambda one: one.is_attachment)[:_MOST_LOOKED_AT]:
         shown = text(part, _MOST_BYTES)
         if part.content_type == "text/html":
             # It travels without its style, so what it hides is seen, and where it stands is open.
-            simple = _with_simple_tags(shown)
-            pattern, forms = (
-                _ANYWHERE,
-                [
-                    _without_tags(simple, " "),
-                    _without_tags(simple, ""),
-                    _without_tags(_OF_BLOCK.sub("\n<", simple), ""),
-                ],
-            )
+            simple = hypertext.bare(shown)
+            in_lines = _OF_BLOCK.sub("\n<", simple)
+            forms = [_without_tags(simple, " "), _without_tags(simple, ""),
+                     _without_tags(in_lines, "")]  # fmt: skip
+            pattern = _ANYWHERE
         else:
             pattern, forms = _AT_BEGIN, [shown, flowed.joined(shown, part)]
         for form in forms:
-            written = "\n".join(line for line in form.splitlines() if line.strip())[:left]
-            found.update(
-                one.lower() for line in written.split("\n") for one in pattern.findall(seen(line))
-            )
-        left -= len(written)
+            lines = (line for line in _INVISIBLE.sub("", form).splitlines() if line.strip())
+            for line in "\n".join(lines)[:_MOST_CHARACTERS].split("\n"):
+                found.update(one.lower() for one in pattern.findall(seen(line)))
+                if _TURNED.search(line):
+                    found.update(one.lower() for one in _ANYWHERE.findall(seen(line)[::-1]))
     return len(found) > 1 and bool(found - _OTHERS)
-
-
-def _with_simple_tags(markup: str) -> str:
-    """What travels of a hypertext, with nothing in its tags that ends one before its end. A large
-    one, which would take long, as hypertext.py reads it, and as it stands besides."""
-    if len(markup) > _FIRST_BYTES:
-        return f"{hypertext.with_bare_tags(markup)}\n{markup}"
-    return nh3.clean(markup, attributes={}, clean_content_tags=_UNSEEN, link_rel=None)
 
 
 def _without_tags(markup: str, put: str) -> str:
@@ -117,7 +111,8 @@ def first_lines(payload: Entity, count: int = 2, width: int = 200) -> tuple[str,
             if flowed.is_flowed(part):
                 shown.append(_first(flowed.joined(written[:_FIRST_BYTES], part), count, width))
         elif part.content_type == "text/html" and not part.is_attachment:
-            hypertexts.append(_first(hypertext.text(text(part, _FIRST_BYTES)), count, width))
+            written = hypertext.bare(text(part, _FIRST_BYTES), hypertext.QUOTING)
+            hypertexts.append(_first(hypertext.text(written), count, width))
         if len(texts) + len(hypertexts) == _MOST_TEXTS:
             break
     first, *others = [*texts, *hypertexts] or [""]
@@ -127,8 +122,10 @@ def first_lines(payload: Entity, count: int = 2, width: int = 200) -> tuple[str,
 def _first(shown: str, count: int, width: int) -> str:
     written = (line.strip() for line in shown[:10_000].splitlines())
     # A quotation's marking is that of the posting quoted.
-    lines = [seen(line[:width]) for line in written if line and not line.startswith(">")]
-    return "\n".join(lines[:count])
+    lines = [line[:width] for line in written if line and not line.startswith(">")][:count]
+    return "\n".join(
+        f"{seen(line)} {seen(line)[::-1]}" if _TURNED.search(line) else seen(line) for line in lines
+    )
 
 
 @cache

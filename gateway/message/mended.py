@@ -15,6 +15,8 @@ _CONTROL = b"Version: 1"  # RFC 3156 4
 _BEGIN = b"-----BEGIN PGP MESSAGE-----"
 _MOST_MARKUP, _LEAST_MARKUP = 4, 4096
 """Times a text's length, and octets beside that, that the same as hypertext has at most."""
+_MOST_TEXT = 1 << 20
+"""Octets of an armored message that somebody put into a page."""
 _EMPTY_LINES = re.compile(
     r"</?(?:html|head|body|meta|div|p|br|span|font)\b[^<>]*>|&nbsp;", re.IGNORECASE
 )
@@ -76,7 +78,8 @@ def text_within(alternative: Entity) -> Entity | None:
     # The hypertext is not read, whatever its size, before it can be what it should be.
     text = parts[0].decoded_body()
     longest = _MOST_MARKUP * len(text) + _LEAST_MARKUP
-    if not text.lstrip().startswith(_BEGIN) or parts[1].end - parts[1].body_start > longest:
+    is_small = len(text) <= _MOST_TEXT and parts[1].end - parts[1].body_start <= longest
+    if not is_small or not text.lstrip().startswith(_BEGIN):
         return None
     markup = parts[1].decoded_body().decode("ascii", "replace")
     seen = hypertext.text(markup).encode("ascii", "replace")

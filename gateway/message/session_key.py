@@ -14,7 +14,7 @@ from gateway.message.packet import Encrypted, body, packets
 
 MOST_NAMED: Final = 20
 """So many name keys of ours where a mail is for several lists."""
-MOST_HIDDEN: Final = 8
+MOST_HIDDEN: Final = 16
 """A sender who hides whom a message is for has few of them; each is tried with all our keys."""
 _FIELDS: Final = 10
 """Octets before what the algorithm has of its own: version, key ID, algorithm (RFC 9580 5.1.1)."""

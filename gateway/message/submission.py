@@ -33,10 +33,11 @@ _TYPE_FIELD = re.compile(rb"^content-type[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _ASCII = bytes(range(32, 127))
 _TOKEN = re.compile(r"[\w.:+-]+", re.ASCII)
 _BARE_CR = re.compile(rb"\r(?!\n)")
-# Only charsets of mail: Python knows codecs besides whose decoding takes for ever.
+# Only charsets of mail: Python knows codecs besides whose decoding takes for ever, and some that
+# mail programs don't know, and show as ASCII.
 _CHARSETS = re.compile(
-    r"ascii|utf-(8|16|32)(-[bl]e)?|iso8859-\d+|cp\d+|koi8-[rtu]|mac-[a-z0-9]+|big5(hkscs)?|gb2312"
-    r"|gbk|gb18030|euc_[a-z0-9_]+|shift_[a-z0-9_]+|iso2022_[a-z0-9_]+|johab|tis-620|hz"
+    r"ascii|utf-(8|16)(-[bl]e)?|iso8859-\d+|cp\d+|koi8-[rtu]|mac-[a-z0-9]+|big5(hkscs)?|gb2312"
+    r"|gbk|gb18030|euc_[a-z0-9_]+|shift_[a-z0-9_]+|iso2022_jp|johab|tis-620"
 )
 
 
@@ -218,15 +219,16 @@ def _known(charset: str) -> str:
         name = codecs.lookup(charset).name
     except (LookupError, ValueError):
         return "utf-8"
-    return name if _CHARSETS.fullmatch(name) else "utf-8"
+    is_known = bool(_CHARSETS.fullmatch(name))
+    is_wide = name.startswith("utf-16")
+    return name if is_known and (is_wide or _ASCII.decode(name) == _ASCII.decode()) else "utf-8"
 
 
 def _text_entity(text_bytes: bytes, said: str) -> bytes:
     """Plain text of an old program as a MIME entity. Such text is UTF-8 where it can be, as what is
     said of its charset is not signed; else that, or Latin-1."""
     name = _known(said if _TOKEN.fullmatch(said) else "")
-    # What is said can change what others than ASCII's letters are, and no more.
-    is_wide = _ASCII.decode(name, "replace") != _ASCII.decode() or name in ("ascii", "utf-8", "hz")
+    is_wide = name.startswith("utf-") or name == "ascii"
     escapes = name.startswith("iso2022") and b"\x1b" in text_bytes
     if escapes or not (is_wide or _is_utf8(text_bytes)):
         charset = said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select, true
 from sqlalchemy.orm import Session
 
 from gateway.store.mailing_list import Audience, Invitation, MailingList, may_post
@@ -76,7 +76,7 @@ def of_posting(
         began = beginner(session, posting, mailing_list)
         return or_(
             and_(active, Member.id.in_(readers(session, mailing_list))),
-            and_(active, Member.id.in_(wrote)),
+            and_(active, Member.id.in_(wrote), _may_still(mailing_list)),
             and_(Member.state == State.SUSPENDED, Member.id == began),
         )
     unwanted = exists().where(TickOff.member_id == Member.id, TickOff.list_id == mailing_list.id)
@@ -85,6 +85,13 @@ def of_posting(
     )
     awake = or_(Member.none_until.is_(None), Member.none_until <= now)
     return and_(active, awake, invited if mailing_list.by_invitation else ~unwanted)
+
+
+def _may_still(desk: MailingList) -> ColumnElement[bool]:
+    """Whether who wrote to a desk may know of its list still, if it is by invitation."""
+    if desk.parent is None or not desk.parent.by_invitation:
+        return true()
+    return exists().where(Invitation.member_id == Member.id, Invitation.list_id == desk.parent.id)
 
 
 def beginner(session: Session, posting: Posting, mailing_list: MailingList) -> int | None:

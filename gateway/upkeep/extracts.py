@@ -141,7 +141,8 @@ def _first_text(payload: entity.Entity) -> tuple[str, bool]:
         for part in submission.leaves(payload):
             if part.content_type == kind and not part.is_attachment:
                 text = submission.text(part, _MOST_TRANSFERRED)
-                text = hypertext.text(text) if kind == "text/html" else text
+                if kind == "text/html":
+                    text = hypertext.text(hypertext.bare(text, hypertext.QUOTING))
                 cut = part.end - part.body_start > _MOST_TRANSFERRED or len(text) > MOST_TEXT
                 return text[:MOST_TEXT], cut
     return "", False

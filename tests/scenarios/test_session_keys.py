@@ -10,6 +10,7 @@ import pytest
 
 from gateway.message.armor import armor, dearmor
 from gateway.message.packet import MARKER, PADDING, PKESK, body, frame, packets
+from gateway.message.session_key import MOST_HIDDEN
 from tests.officers import encrypted_entity, parse
 from tests.scenarios.judged import Ground, fields_of, founded
 
@@ -121,7 +122,7 @@ def test_a_hidden_reader_may_be_the_list(ground: Ground) -> None:
 def test_so_many_hidden_readers_are_tried_and_no_more(ground: Ground) -> None:
     def crowd(content: bytes, data: bytes) -> bytes:
         own = frame(PKESK, content[:1] + HIDDEN + content[9:])
-        return frame(PKESK, b"\x03" + HIDDEN + ecdh(POINT)) * 8 + own + data
+        return frame(PKESK, b"\x03" + HIDDEN + ecdh(POINT)) * MOST_HIDDEN + own + data
 
     assert ground.post(with_packets(ground, ground.mail(), crowd)) == REFUSED
 

@@ -79,7 +79,12 @@ def test_what_a_program_could_show_is_a_file_in_base64(header: bytes) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["original-signed.eml", "Original Signed.EML", "or\u0456ginal_signed.pgp", "x/original.signed"],
+    [
+        "original-signed.eml",
+        "Original Signed.EML",
+        "or\u0456ginal_signed.pgp",
+        "x/original.signed.asc",
+    ],
 )
 @pytest.mark.parametrize("field", ["Content-Type: message/rfc822; name", "filename"])
 def test_a_file_that_is_named_as_the_evidence_is_said_to_be_the_authors(
@@ -102,6 +107,26 @@ def test_both_names_of_a_file_count() -> None:
     encoding = "\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA"
     _, (_, part) = sent(mixed((header + disposition + encoding).encode()))
     assert part.get_content_type() == MAIL_AS_FILE
+
+
+def test_a_digests_parts_are_mails() -> None:
+    payload = b"Content-Type: multipart/digest; boundary=q\r\n\r\n--q\r\n\r\n"
+    made, (_, part) = sent(payload + FORWARDED + b"\r\n--q--\r\n")
+    assert (part.get_content_type(), part.get_content_disposition()) == (MAIL_AS_FILE, "attachment")
+    assert part.get_payload(decode=True) == FORWARDED
+    assert b"<style>" not in made
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["filename=x.bin; filename*=utf-8''original%2Dsigned.eml", 'filename="orig\\inal-signed.pgp"',
+     "filename=a.eml; x=original-signed.asc"],
+)  # fmt: skip
+def test_no_way_of_writing_a_name_passes_for_the_evidence(name: str) -> None:
+    header = f"Content-Type: application/x\r\nContent-Disposition: attachment; {name}\r\n\r\n"
+    _, (_, part) = sent(mixed(header.encode() + FORWARDED))
+    assert (part.get_filename() or "").startswith("of-author-")
+    assert b"original" not in bytes(part).partition(b"\n\n")[0].replace(b"of-author-original", b"")
 
 
 def test_an_encoding_that_nobody_knows_stops_no_copy() -> None:

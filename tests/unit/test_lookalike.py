@@ -50,6 +50,11 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
         payload("Dear all<br>Au<b></b>thor: Bo<p>Sig<i></i>nature<wbr>: good", "html"),
         payload("Author<b title='>'></b>: Bo<p>Sig<!-- > -->nature: good", "html"),
         payload("Author<b title='>'></b>: Bo<p>Sig<!-- > -->nature: good" + " " * 70_000, "html"),
+        payload("Aut<noscript>x</noscript>hor: Bo<p>Sig<svg>x</svg>nature: good", "html"),
+        payload("<img alt='Author: Bo'><p hidden>Signature: good", "html"),
+        payload("\u202e" + "Author: Bo"[::-1] + "\n\u202e" + "Signature: good"[::-1] + "\n"),
+        payload("\u200b" * 200_000 + "\n" + ATTESTATION),
+        payload(ATTESTATION.replace(":", "\u0589")),
         payload("<table><td>x<td>Au<b></b>thor: Bo<td>Pos<b></b>ting: B", "html"),
         payload("Au \nthor: Bo\n\n>quoted \nSigna \nture: good\n", more=FLOWED),
         payload(ATTESTATION, more="Content-Disposition: attachment; filename=a.txt\r\n"),
@@ -59,7 +64,8 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
     ids=["plain", "Cyrillic", "wide and zero-width", "capitals", "blanks", "HTML",
          "after a comment", "in a quotation's markup", "other colons", "other line ends",
          "control characters", "blank letters", "other text", "words in pieces",
-         "ends in tags", "of a large one", "cells",
+         "between dropped tags", "pictures and hidden", "turned", "behind what nobody sees",
+         "another colon", "ends in tags", "of a large one", "cells",
          "flowing", "attached", "in two parts"],
 )  # fmt: skip
 def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:
@@ -99,6 +105,25 @@ def test_lines_flow_as_programs_show_them(written: str, shown: str) -> None:
     more = "Content-Type: text/plain; format=flowed\r\n"
     assert flowed.joined(written, payload(written, more=more)) == shown
     assert flowed.joined(written, payload(written)) == written
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<p hidden>TLP:RED<p>Two tons", "<p style='display:none'>TLP:RED</p>Two tons",
+        "<p style='mso-list:ignore'>TLP:RED</p>", "<img alt='TLP:RED'>Two tons",
+        "\u202eDER:PLT\u202c<p>Two tons", "<b>TL</b><i>P:RED</i><p>Two tons",
+    ],
+)  # fmt: skip
+def test_a_marking_in_hypertext_is_found_where_its_readers_see_it(markup: str) -> None:
+    assert "TLP:RED" in lookalike.first_lines(payload(markup, "html"))[0]
+
+
+@pytest.mark.parametrize("charset", ["utf-32", "utf-32le", "cp500", "ibm037", "cp1140", "cp1026",
+                                     "hz", "iso-2022-kr", "shift_jis_2004", "utf-7"])  # fmt: skip
+def test_a_charset_that_mail_programs_do_not_know_hides_nothing(charset: str) -> None:
+    raw = f"Content-Type: text/plain; charset={charset}\r\n\r\nTLP:RED\r\n".encode()
+    assert lookalike.first_lines(entity.read(raw))[0] == "TLP:RED"
 
 
 def test_a_marking_in_flowing_lines_is_found() -> None:

@@ -302,6 +302,22 @@ def test_experts_of_a_list_by_invitation_are_the_invited_ones_business(group: Gr
     assert said.count("there is no list 'OPC'") == 2
 
 
+def test_who_was_taken_off_a_list_hears_nothing_more_of_its_experts(group: Group) -> None:
+    group.gateway.environet(
+        "list", "add", "op-reef", "--letter", "OPR", "--title", "Reef",
+        "--invite", group.officers["mei"].address, "--invite", group.officers["ana"].address,
+    )  # fmt: skip
+    group.say("mei", "expertise OPR reefs")
+    group.deliver()
+    group.post("ana", "op-reef-experts", subject="Who knows the vessel")
+    asked_of = {one.to: one for one in group.deliver()}
+    group.gateway.environet("list", "invite", "--out", "OPR", group.officers["ana"].address)
+    group.deliver()
+    answered = asked_of["mei"].message_id
+    group.post("mei", "op-reef-experts", subject="Re: Who knows the vessel", in_reply_to=answered)
+    assert "ana" not in {one.to for one in group.deliver() if one.kind == "op-reef-experts"}
+
+
 # The operator
 
 

@@ -61,7 +61,8 @@ def decide(
 
 def mark(session: Session, app: App, posting: Posting, new: Marking, by: Actor) -> None:
     """Give a posting another marking: of a moderator a stricter one, of its author any that is not
-    laxer than what it answers. Copies that are not written yet have it.
+    laxer than what it answers. Copies that are not written yet have it; a laxer one is to be
+    approved anew.
 
     Raises UsageError with what stands against it.
     """
@@ -81,6 +82,8 @@ def mark(session: Session, app: App, posting: Posting, new: Marking, by: Actor) 
             "the thread of %(label)s is %(marking)s", label=posting.label, marking=thread.label
         )
     posting.marking = new.label
+    if new < old:  # Whoever approved it did not approve of more readers.
+        hold.take_back_approvals(session, posting.id)
     if new is Marking.AMBER_STRICT:
         # It is in no digest.
         session.execute(

@@ -96,6 +96,14 @@ def no_such_hold(label: str) -> UsageError:
     return UsageError("there is no hold %(label)s", label=label)
 
 
+def take_back_approvals(session: Session, posting_id: int) -> None:
+    """Of a posting's open holds; one decision that was made stands."""
+    query = select(Hold).where(Hold.posting_id == posting_id, Hold.decision == Decision.OPEN)
+    for one in session.scalars(query):
+        one.approvals.clear()
+    session.flush()
+
+
 def check_open(hold: Hold) -> None:
     """Raises UsageError where it was decided; the first decision stands."""
     label, by = hold.label, hold.decided_by

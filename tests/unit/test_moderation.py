@@ -525,6 +525,20 @@ def test_a_list_may_want_two_moderators(place: Place) -> None:
     assert len(place.copies(label)) == 5
 
 
+def test_a_posting_made_laxer_is_to_be_approved_anew(place: Place) -> None:
+    place.set_list("wildlife", moderators_needed=2)
+    label = place.hold(text="TLP:AMBER+STRICT\n\nTwo tons.\n")
+    place.say("awa", f"approve {label}")
+    with place.app.database.reading() as session:
+        posting = holds.get(session, label).posting.label
+    place.say("ana", f"mark {posting} TLP:AMBER")
+    assert "once another moderator approves it" in " ".join(
+        place.say("bo", f"approve {label}").split()
+    )
+    assert place.decision(label) is Decision.OPEN
+    assert "is approved" in place.say("awa", f"approve {label}")
+
+
 def test_one_rejection_decides_where_two_must_approve(place: Place) -> None:
     place.set_list("wildlife", moderators_needed=2)
     label = place.hold()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 
 from confusable_homoglyphs.categories import alias
 from confusable_homoglyphs.confusables import confusables_data
@@ -21,8 +23,8 @@ _OTHERS = {"archive", "subject"}
 """Labels that many texts have; beside another one they count."""
 _MOST_BYTES = 1 << 20
 """Of a part, as transferred, that are looked at."""
-_MOST_CHARACTERS = 100_000
-"""Of a part, what is not seen not counted: who reads on so far knows whose text it is."""
+_MOST_COLONS, _NEAR, _MOST_TURNED = 500, 60, 1000
+"""Of a part, and characters before one, and of a line that is turned."""
 _MOST_LOOKED_AT = 5
 """Parts; the attached ones last, which some programs show as well."""
 _FIRST_BYTES = 64 * 1024
@@ -36,6 +38,7 @@ _INVISIBLE = re.compile(
 )
 _TURNED = re.compile("[\u202d\u202e\u2066-\u2068]")
 """What has the letters behind it stand the other way round, or may."""
+_A_COLON = re.compile(_COLON)
 _AT_BEGIN = re.compile(rf"^\s*({'|'.join(LABELS)})\s*{_COLON}", re.IGNORECASE)
 _ANYWHERE = re.compile(rf"\b({'|'.join(LABELS)})\s*{_COLON}", re.IGNORECASE)
 _OF_BLOCK = re.compile(
@@ -77,26 +80,41 @@ def attests(payload: Entity, subject: str = "") -> bool:
         shown = text(part, _MOST_BYTES)
         if part.content_type == "text/html":
             # It travels without its style, so what it hides is seen, and where it stands is open.
-            simple = hypertext.bare(shown)
-            in_lines = _OF_BLOCK.sub("\n<", simple)
-            forms = [_without_tags(simple, " "), _without_tags(simple, ""),
-                     _without_tags(in_lines, "")]  # fmt: skip
+            forms = [*_without_tags(hypertext.bare(shown))]
+            if len(shown) > hypertext.HERE:  # which was not read as browsers do
+                forms += _without_tags(shown)
             pattern = _ANYWHERE
         else:
             pattern, forms = _AT_BEGIN, [shown, flowed.joined(shown, part)]
-        for form in forms:
-            lines = (line for line in _INVISIBLE.sub("", form).splitlines() if line.strip())
-            for line in "\n".join(lines)[:_MOST_CHARACTERS].split("\n"):
-                found.update(one.lower() for one in pattern.findall(seen(line)))
-                if _TURNED.search(line):
-                    found.update(one.lower() for one in _ANYWHERE.findall(seen(line)[::-1]))
+        for form in dict.fromkeys(forms):
+            found.update(_labels(_INVISIBLE.sub("", form), pattern))
     return len(found) > 1 and bool(found - _OTHERS)
 
 
-def _without_tags(markup: str, put: str) -> str:
-    """What stands between tags, whatever they hide, with something in place of each."""
-    first, *others = markup.split("<")
-    return html.unescape(put.join((first, *(one.partition(">")[2] for one in others))))
+def _labels(form: str, pattern: re.Pattern[str]) -> Iterator[str]:
+    """The labels before the first colons of a text, in lower case. What stands near a colon alone
+    is looked at as it is seen, which costs time: who reads on so far knows whose text it is."""
+    left = _MOST_COLONS
+    for line in form.splitlines():
+        if not _A_COLON.search(line):
+            continue
+        written = " ".join(line.translate(BLANK).split())
+        if _TURNED.search(line):
+            yield from map(str.lower, _ANYWHERE.findall(seen(written[:_MOST_TURNED])[::-1]))
+        for colon in islice(_A_COLON.finditer(written), left):
+            left -= 1
+            near = max(0, colon.start() - _NEAR)
+            if near == 0 or pattern is _ANYWHERE:
+                yield from map(str.lower, pattern.findall(seen(written[near : colon.end()])))
+        if left <= 0:
+            return
+
+
+def _without_tags(markup: str) -> Iterator[str]:
+    """What stands between tags: with a blank for each, with none, and in lines."""
+    for tagged, put in ((markup, " "), (markup, ""), (_OF_BLOCK.sub("\n<", markup), "")):
+        first, *others = tagged.split("<")
+        yield html.unescape(put.join((first, *(one.partition(">")[2] for one in others))))
 
 
 def first_lines(payload: Entity, count: int = 2, width: int = 200) -> tuple[str, str]:

@@ -104,7 +104,7 @@ def _beginning(part: Entity, most: int) -> str:
 
 def _as_text(markup: str) -> str:
     """Of hypertext, as those see it who get it as a mail."""
-    return hypertext.text(hypertext.bare(markup, hypertext.QUOTING))
+    return hypertext.text(hypertext.bare(markup, hypertext.QUOTING)).strip()
 
 
 def _goes_on(part: Entity, most: int) -> bool:

@@ -100,8 +100,13 @@ def bare(markup: str, kept: Set[str] = frozenset()) -> str:
             markup, tags=set(TAGS), clean_content_tags=set(DROPPED), attributes=attributes,
             link_rel=None,
         )  # fmt: skip
-        return _PICTURE.sub(r" \1 ", cleaned)
+        return _PICTURE.sub(lambda picture: _words(picture[1]), cleaned)
     return _TAG.sub(lambda tag: _bare(tag, kept), _without_unseen(markup))
+
+
+def _words(alternative: str | None) -> str:
+    """What stands for a picture."""
+    return f" {alternative} " if alternative else ""
 
 
 def _bare(tag: re.Match[str], kept: Set[str]) -> str:
@@ -110,7 +115,7 @@ def _bare(tag: re.Match[str], kept: Set[str]) -> str:
     attributes = _ATTRIBUTE.findall(tag["attributes"] or "") if kept or tag["name"] == "img" else []
     values = {name.lower(): one or two or three for name, one, two, three in attributes}
     if tag["name"].lower() == "img":
-        return f" {values.get('alt', '')} "
+        return _words(values.get("alt"))
     written = "".join(f' {name}="{html.escape(values[name])}"' for name in kept & values.keys())
     return f"<{tag['end']}{tag['name']}{written}>"
 

@@ -29,8 +29,6 @@ SETS = (
 MAIL = re.compile(r".*\.(eml|msg|txt|mbox|out)|\d+\.M.*|\d+\..*:2,.*")
 MOST_TEXT = 1_000_000
 OTHERWISE = {
-    # RFC 2046 5.1.5: in a digest a part without a type is a mail. Here it is text, all of it shown.
-    "thirdparty/007.eml",
     # Text in a charset that is none: each shows other marks for its odd bytes.
     "thirdparty/002.eml",
     # Hypertext alone, which the archive shows as text and the copy as it is.

@@ -18,7 +18,7 @@ from gateway.command import receiving as commands
 from gateway.errors import Malformed, Reply, UsageError
 from gateway.library import receiving as library
 from gateway.message import entity
-from gateway.message.address import in_field, normalise
+from gateway.message.address import for_whom, normalise
 from gateway.message.entity import Entity
 from gateway.message.envelope import Envelope
 from gateway.message.noted import NOTHING, Noted
@@ -176,7 +176,7 @@ def _signer(session: Session, judged: Judged) -> Signer | None:
 
 def _named(header: Entity, domain: str) -> list[str]:
     values = (one for name in _TO for one in header.undecoded(name))
-    found = (each for value in values for each in in_field(value))
+    found = (each for value in values for each in for_whom(value))
     return list(dict.fromkeys(one for one in found if one.endswith(f"@{domain}")))
 
 

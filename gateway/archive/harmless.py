@@ -18,7 +18,7 @@ import nh3
 from gateway.archive import confined
 from gateway.errors import Malformed
 from gateway.message import entity, hypertext
-from gateway.message.composing import MAIL_AS_FILE
+from gateway.message.composing import MAIL_AS_FILE, file_part
 from gateway.message.entity import Entity
 from gateway.message.lookalike import seen
 from gateway.message.protected import content_header
@@ -139,12 +139,9 @@ def _is_named_as_evidence(part: Entity) -> bool:
 
 def _renamed(part: Entity) -> tuple[bytes, bytes]:
     """A file of the author's under a name that says so."""
-    name = "of-author-" + _NO_LETTERS.sub("-", part.file_name)[-60:]
-    fields = (
-        f'Content-Type: {MAIL_AS_FILE}; name="{name}"\r\n'
-        f'Content-Disposition: attachment; filename="{name}"\r\n'
-    )
-    return _encoded(fields.encode(), b"", _decoded(part))
+    name = "of-author-" + _NO_LETTERS.sub("-", part.file_name or part.other_name)[-60:]
+    header, _, body = file_part(name, _decoded(part)).partition(b"\r\n\r\n")
+    return header + b"\r\n", body
 
 
 def _is_named_mail(part: Entity) -> bool:

@@ -55,7 +55,7 @@ def text(parts: Parts, most: int) -> tuple[str, bool]:
         if written > most:
             break
     if not any(piece.strip() for piece in pieces):
-        pieces = [_as_text(_beginning(part, most)) for part in parts.hypertexts[:1]]
+        pieces = [hypertext.shown(_beginning(part, most)) for part in parts.hypertexts[:1]]
         cut = any(_goes_on(part, most) for part in parts.hypertexts[:1])
     whole = "\n\n".join(piece.strip("\n") for piece in pieces)
     return whole[:most], cut or len(whole) > most
@@ -100,11 +100,6 @@ def size(part: Entity) -> int:
 
 def _beginning(part: Entity, most: int) -> str:
     return submission.text(part, _OCTETS * most)
-
-
-def _as_text(markup: str) -> str:
-    """Of hypertext, as those see it who get it as a mail."""
-    return hypertext.text(hypertext.bare(markup, hypertext.QUOTING)).strip()
 
 
 def _goes_on(part: Entity, most: int) -> bool:

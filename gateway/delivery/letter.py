@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime, formataddr
 
-from gateway.message.composing import MAIL_AS_FILE, multipart, new_boundary
+from gateway.message.composing import multipart, new_boundary
 from gateway.message.entity import crlf, encoded_field
 
 Sign = Callable[[bytes], tuple[bytes, str]]
@@ -70,17 +70,6 @@ def letter(
     )
     entity = multipart(head.encode(), outer_boundary, [signed, signature_part])
     return Letter(b"".join(_field(name, value) for name, value in outer), entity, token)
-
-
-def attachment(name: str, data: bytes) -> bytes:
-    """A file as a part, base64."""
-    kind = MAIL_AS_FILE if name.endswith(".eml") else "application/octet-stream"
-    head = (
-        f'Content-Type: {kind}; name="{name}"\r\n'
-        "Content-Transfer-Encoding: base64\r\n"
-        f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'
-    )
-    return head.encode() + crlf(base64.encodebytes(data)).rstrip(b"\r\n")
 
 
 def mailbox(name: str, address: str) -> str:

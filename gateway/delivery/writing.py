@@ -13,7 +13,6 @@ from gateway.archive import harmless
 from gateway.delivery.letter import (
     Field,
     Letter,
-    attachment,
     autocrypt,
     date,
     letter,
@@ -21,7 +20,7 @@ from gateway.delivery.letter import (
 )
 from gateway.message import entity
 from gateway.message.armor import armor, dearmor
-from gateway.message.composing import text_part, undotted
+from gateway.message.composing import file_part, text_part, undotted
 from gateway.message.protected import content_only
 from gateway.message.submission import Content
 from gateway.message.thread import plain
@@ -153,7 +152,7 @@ def _parts(
         ),
         harmless.content(entity.read(opened.payload)),
     ]
-    return parts if original is None else [*parts, attachment(*original)]
+    return parts if original is None else [*parts, file_part(*original)]
 
 
 def _original(posting: Posting, kept: Kept, opened: Content, most: int) -> tuple[str, bytes] | None:

@@ -46,11 +46,6 @@ def normalise(address: str) -> str | None:
     return f"{local.lower()}@{ascii_domain}"
 
 
-def in_field(value: str) -> tuple[str, ...]:
-    """Normal addresses of an address field's value, as `named_in`; what has none is left out."""
-    return tuple(one for one in named_in(value) if one == normalise(one))
-
-
 def named_in(value: str) -> tuple[str, ...]:
     """Everybody whom an address field names, groups opened: by normal address, and as it stands
     where there is none.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from base64 import encodebytes
 from collections.abc import Sequence
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -19,6 +20,17 @@ def text_part(text: str) -> bytes:
     del part["MIME-Version"]
     # The last line keeps its own end: programs that show parts one after another don't join lines.
     return undotted(part.as_bytes().rstrip(b"\r\n") + b"\r\n")
+
+
+def file_part(name: str, data: bytes) -> bytes:
+    """A file as an attached part, base64. name: of letters that need no quoting."""
+    kind = MAIL_AS_FILE if name.endswith(".eml") else "application/octet-stream"
+    head = (
+        f'Content-Type: {kind}; name="{name}"\r\n'
+        "Content-Transfer-Encoding: base64\r\n"
+        f'Content-Disposition: attachment; filename="{name}"\r\n\r\n'
+    )
+    return head.encode() + encodebytes(data).replace(b"\n", b"\r\n").removesuffix(b"\r\n")
 
 
 def undotted(quoted_printable: bytes) -> bytes:

@@ -36,9 +36,8 @@ MOST_FIELD = 8000
 """Characters of a field that is read; the library's reading of some grows with the square."""
 MOST_PARTS = 1000
 _MOST_BOUNDARY = 200
-_FORM = frozenset({"mime-version", "content-transfer-encoding", "content-disposition",
-                   "content-description", "content-id", "content-language"})  # fmt: skip
-"""Fields that say what an entity is, and none of what is in it."""
+_FORM = frozenset({"mime-version", "content-transfer-encoding"})
+"""Fields that say what an entity is and nothing else, whoever wrote them."""
 _PARAMETRIC = ("content-type", "content-disposition", "content-transfer-encoding")
 _MOST_PARAMETERS = 2000
 _HEADER_DEFECTS = (
@@ -129,6 +128,8 @@ class Entity:
         names = {name.lower() for name in self.fields}
         # Without a field it is the line end alone that stands for a header, and no text.
         is_form = names <= _FORM if names else self.body_start - self.start <= 2
+        if self.field("mime-version") not in ("", "1.0"):
+            is_form = False
         return ("content-type" in names or is_form) and not self.has_broken_header
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
 import nh3
@@ -26,7 +26,7 @@ TAGS = frozenset(
 DROPPED = frozenset({"script", "style", "title", "textarea", "template", "noscript", "svg", "math"})
 HERE = 64 * 1024
 """Characters that nh3 parses in this process: it takes time with the square of their depth."""
-QUOTING = frozenset({"class", "id"})
+_MARKS = frozenset({"class", "id"})
 """Attributes that say what a program quotes."""
 SEPARATOR = "-----"
 """Stands for a rule, and for a mark after which a program puts the mail that is answered."""
@@ -38,6 +38,7 @@ _TAG = re.compile(
     r"|<[!?/][^<>]*+>",
     re.IGNORECASE,
 )
+_TAG_OR_COMMENT = re.compile(f"<!--|{_TAG.pattern}", re.IGNORECASE)
 _ATTRIBUTE = re.compile(
     r"([^\s=/\"'<>]++)(?:\s*+=\s*+(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'<>]++)))?", re.IGNORECASE
 )
@@ -90,23 +91,49 @@ class _Region:
     depth: int = 1
 
 
+def shown(markup: str) -> str:
+    """`text` of a hypertext as it travels: what whoever gets it as a mail reads."""
+    return text(bare(markup, _MARKS)).strip()
+
+
 def bare(markup: str, kept: Set[str] = frozenset()) -> str:
     """Hypertext as it travels (archive/harmless.py), with no attributes but those `kept`: what one
-    hides is seen there, and none looks like the end of its tag. What stands for a picture is text.
-    """
-    if len(markup) <= HERE:
-        attributes = {"*": set(kept), "img": {"alt"}}
-        cleaned = nh3.clean(
-            markup, tags=set(TAGS), clean_content_tags=set(DROPPED), attributes=attributes,
-            link_rel=None,
-        )  # fmt: skip
-        return _PICTURE.sub(lambda picture: _words(picture[1]), cleaned)
-    return _TAG.sub(lambda tag: _bare(tag, kept), _without_unseen(markup))
+    hides is seen there. What stands for a picture is text."""
+    if len(markup) > HERE:
+        return "".join(_bare_pieces(markup, kept))
+    cleaned = nh3.clean(
+        markup, tags=set(TAGS), clean_content_tags=set(DROPPED), link_rel=None,
+        attributes={"*": set(kept), "img": {"alt"}},
+        attribute_filter=_kept_value,
+    )  # fmt: skip
+    return _PICTURE.sub(lambda picture: _words(picture[1]), cleaned)
+
+
+def _kept_value(tag: str, name: str, value: str) -> str | None:
+    """What is kept of an attribute; None where it is left out. Marks of tags in it nh3 escapes."""
+    return None if tag == "img" and name != "alt" else value
 
 
 def _words(alternative: str | None) -> str:
     """What stands for a picture."""
     return f" {alternative} " if alternative else ""
+
+
+def _bare_pieces(markup: str, kept: Set[str]) -> Iterator[str]:
+    """Of a large one, with this module's own reading of tags. Comments are left out; none begins
+    within a tag."""
+    at = 0
+    while found := _TAG_OR_COMMENT.search(markup, at):
+        yield markup[at : found.start()]
+        at = found.end()
+        if found[0] == "<!--":
+            end = markup.find("-->", at - len("--"))  # "<!-->" is a whole one
+            if end < 0:
+                return
+            at = end + len("-->")
+        else:
+            yield _bare(found, kept)
+    yield markup[at:]
 
 
 def _bare(tag: re.Match[str], kept: Set[str]) -> str:

@@ -23,8 +23,10 @@ _OTHERS = {"archive", "subject"}
 """Labels that many texts have; beside another one they count."""
 _MOST_BYTES = 1 << 20
 """Of a part, as transferred, that are looked at."""
-_MOST_COLONS, _NEAR, _MOST_TURNED = 500, 60, 1000
-"""Of a part, and characters before one, and of a line that is turned."""
+_MOST_COLONS = 500
+"""Of a part: who reads on so far knows whose text it is."""
+_NEAR, _MOST_TURNED = 60, 1000
+"""Characters that are looked at before a colon, and of a line that is turned."""
 _MOST_LOOKED_AT = 5
 """Parts; the attached ones last, which some programs show as well."""
 _FIRST_BYTES = 64 * 1024
@@ -93,7 +95,7 @@ def attests(payload: Entity, subject: str = "") -> bool:
 
 def _labels(form: str, pattern: re.Pattern[str]) -> Iterator[str]:
     """The labels before the first colons of a text, in lower case. What stands near a colon alone
-    is looked at as it is seen, which costs time: who reads on so far knows whose text it is."""
+    is looked at as it is seen, which costs time."""
     left = _MOST_COLONS
     for line in form.splitlines():
         if not _A_COLON.search(line):
@@ -129,8 +131,7 @@ def first_lines(payload: Entity, count: int = 2, width: int = 200) -> tuple[str,
             if flowed.is_flowed(part):
                 shown.append(_first(flowed.joined(written[:_FIRST_BYTES], part), count, width))
         elif part.content_type == "text/html" and not part.is_attachment:
-            written = hypertext.bare(text(part, _FIRST_BYTES), hypertext.QUOTING)
-            hypertexts.append(_first(hypertext.text(written), count, width))
+            hypertexts.append(_first(hypertext.shown(text(part, _FIRST_BYTES)), count, width))
         if len(texts) + len(hypertexts) == _MOST_TEXTS:
             break
     first, *others = [*texts, *hypertexts] or [""]

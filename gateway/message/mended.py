@@ -60,10 +60,10 @@ def message_within(mixed: Entity) -> Entity | None:
 def text_alone(mixed: Entity) -> Entity | None:
     """The text that is all of a multipart/mixed."""
     parts = _parts(mixed, most=1)
-    return parts[0] if len(parts) == 1 and is_text(parts[0]) else None
+    return parts[0] if len(parts) == 1 and may_have_armor(parts[0]) else None
 
 
-def is_text(part: Entity) -> bool:
+def may_have_armor(part: Entity) -> bool:
     """Whether an armored message may stand in it: as text, or as programs called it before PGP/MIME
     was."""
     return part.content_type in ("text/plain", "application/pgp")

@@ -96,11 +96,11 @@ def _text_part(mail: Entity) -> Entity | None:
         case "multipart/alternative":
             return mended.text_within(mail)
         case _:
-            return mail if mended.is_text(mail) else None
+            return mail if mended.may_have_armor(mail) else None
 
 
 def _of_encrypted(entity: Entity) -> Ciphertext:
-    # The parameter must be there; what was lost of it, the control part says.
+    # RFC 3156 4 wants the parameter; where a server lost it, the control part says the same.
     if entity.parameter("protocol") not in ("", "application/pgp-encrypted"):
         raise Malformed("encrypted, but not by OpenPGP")
     # RFC 3156 4: exactly two parts, the control part and the message.
@@ -119,7 +119,7 @@ def signed(entity: Entity) -> Signed | None:
         and entity.parameter("protocol") == "application/pgp-signature"
     ):
         return Signed(Form.MULTIPART, entity.raw)
-    if mended.is_text(entity):
+    if mended.may_have_armor(entity):
         return cleartext(entity.decoded_body(), entity.charset)
     return None
 

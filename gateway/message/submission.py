@@ -228,12 +228,12 @@ def _text_entity(text_bytes: bytes, said: str) -> bytes:
     """Plain text of an old program as a MIME entity. Such text is UTF-8 where it can be, as what is
     said of its charset is not signed; else that, or Latin-1."""
     name = _known(said if _TOKEN.fullmatch(said) else "")
-    is_wide = name.startswith("utf-") or name == "ascii"
-    escapes = name.startswith("iso2022") and b"\x1b" in text_bytes
-    if escapes or not (is_wide or _is_utf8(text_bytes)):
-        charset = said
+    if name.startswith("iso2022") and b"\x1b" in text_bytes:
+        charset = said  # whose octets are all of ASCII
+    elif _is_utf8(text_bytes):
+        charset = "utf-8"
     else:
-        charset = "utf-8" if _is_utf8(text_bytes) else "iso-8859-1"
+        charset = "iso-8859-1" if name.startswith("utf-") or name == "ascii" else said
     fields = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: 8bit\r\n"
     return fields.encode() + b"\r\n" + entity.crlf(text_bytes)
 

@@ -142,7 +142,7 @@ def _kept(fields: Fields) -> dict[str, Any]:
 
 
 def _fields(values: dict[str, Any]) -> Fields:
-    """As `_noted`."""
+    """Earlier versions kept fewer of them, and later ones, beside this one, may keep more."""
     known = {one.name for one in dataclass_fields(Fields)}
     return Fields(**{name: _frozen(value) for name, value in values.items() if name in known})
 

@@ -33,9 +33,7 @@ from gateway.store import (
     own_key,
     posting,
 )
-from gateway.store import (
-    member as members,
-)
+from gateway.store import member as members
 from gateway.store.mailing_list import Audience, MailingList, Moderation
 from gateway.store.member import Member, State
 from gateway.store.posting import Placement, Posting, PostingList, Standing
@@ -43,7 +41,6 @@ from gateway.store.posting import Placement, Posting, PostingList, Standing
 log = logging.getLogger(__name__)
 
 ACCEPTED = Reply(250, "2.0.0", "Accepted")
-_MOST_SENDERS = 5
 MOST_HELD = 20
 """Postings over policy.postings_an_hour that are held; what is beyond them is refused for now."""
 
@@ -108,7 +105,9 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
             return Judged(mail, robot=True)
         if opening.content is None and not opening.encrypted and loops.is_bulk(mail):
             return Judged(mail, robot=True)
-        names_other = author is not None and _names_other(session, opening, author)
+        names_other = author is not None and members.is_another(
+            session, opening.fields.senders, author.member_id
+        )
     revocations = tuple(one for one in brought if one.revokes)
     if opening.content is None or opening.source is None:
         log.info("mail not opened: %s", opening.fault)
@@ -144,12 +143,6 @@ def judge(app: App, envelope: Envelope, limit: int) -> Judged | None:
         urgent=block.get("urgency", "").lower() == "immediate",
         revocations=revocations,
     )
-
-
-def _names_other(session: Session, opening: Opening, author: Author) -> bool:
-    """Whether From names a member, and not only the one who signed."""
-    named = (members.find(session, one) for one in opening.fields.senders[:_MOST_SENDERS])
-    return any(one is not None and one.id != author.member_id for one in named)
 
 
 def _origin(app: App, mail: Entity) -> Origin | None:

@@ -48,7 +48,7 @@ def attestation(app: App, posting: Posting, kept: Kept, subject: Subject, *, tra
             author=written_by if verified else claimed_author(kept),
             verified=verified,
             standing=_standing(posting, kept, app.clock()),
-            subject=_lines(subject.text + ("   (not signed)" if unsigned else "")),
+            subject=_folded(subject.text + ("   (not signed)" if unsigned else "")),
             signed_at=posting.signed_at.strftime("%Y-%m-%d %H:%M"),
             fingerprint=posting.key_fingerprint,
             label=posting.label,
@@ -60,7 +60,7 @@ def attestation(app: App, posting: Posting, kept: Kept, subject: Subject, *, tra
     )
 
 
-def _lines(subject: str) -> str:
+def _folded(subject: str) -> str:
     """In lines that no program breaks anew: a part of it at the begin of one could look like
     another line of the attestation."""
     is_wide = any(unicodedata.east_asian_width(char) in "WF" for char in subject)

@@ -99,7 +99,8 @@ def no_such_hold(label: str) -> UsageError:
 def take_back_approvals(session: Session, posting_id: int) -> None:
     """Of a posting's open holds; one decision that was made stands."""
     query = select(Hold).where(Hold.posting_id == posting_id, Hold.decision == Decision.OPEN)
-    for one in session.scalars(query):
+    # Locked, as `get` does: who approves at the same time is the first again, or was the last.
+    for one in session.scalars(query.with_for_update(of=Hold)):
         one.approvals.clear()
     session.flush()
 

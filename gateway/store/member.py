@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 
 import pycountry
-from sqlalchemy import ForeignKey, UniqueConstraint, select
+from sqlalchemy import ForeignKey, UniqueConstraint, exists, select
 from sqlalchemy.orm import Mapped, Session, mapped_column, relationship
 
 from gateway.errors import Faults, UsageError
@@ -201,6 +201,12 @@ def add(
 def find(session: Session, address: str) -> Member | None:
     normal = addresses.normalise(address)
     return session.scalar(select(Member).where(Member.address == normal))
+
+
+def is_another(session: Session, addresses: Collection[str], than: int) -> bool:
+    """Whether one of those normal addresses is of a member other than the one of that id."""
+    named = exists().where(Member.address.in_(addresses), Member.id != than)
+    return bool(session.scalar(select(named)))
 
 
 def get(session: Session, address: str) -> Member:

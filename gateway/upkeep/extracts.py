@@ -141,8 +141,7 @@ def _first_text(payload: entity.Entity) -> tuple[str, bool]:
         for part in submission.leaves(payload):
             if part.content_type == kind and not part.is_attachment:
                 text = submission.text(part, _MOST_TRANSFERRED)
-                if kind == "text/html":
-                    text = hypertext.text(hypertext.bare(text, hypertext.QUOTING))
+                text = hypertext.shown(text) if kind == "text/html" else text
                 cut = part.end - part.body_start > _MOST_TRANSFERRED or len(text) > MOST_TEXT
                 return text[:MOST_TEXT], cut
     return "", False

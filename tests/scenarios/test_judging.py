@@ -330,6 +330,7 @@ def test_what_says_nothing_of_its_type_is_text(ground: Ground, header: bytes) ->
         b"Seen: two crates\r\n", b"Seen two crates\r\n", b"From: x\r\n",
         b"From what I saw, two are NOT ours.\r\n", b": not ours\r\n",
         b"Content-wise: do NOT open them.\r\n", b"MIME-Version: 1.0\r\nContent-wise: no\r\n",
+        b"Content-Description: do NOT open them.\r\n", b"MIME-Version: do NOT open them.\r\n",
         b" \r\nNot ours.\r\n", b"MIME-Version: 1.0\r\nNot ours.\r\n",
     ],
 )  # fmt: skip

@@ -64,9 +64,9 @@ def payload(text: str, kind: str = "plain", more: str = "") -> entity.Entity:
     ids=["plain", "Cyrillic", "wide and zero-width", "capitals", "blanks", "HTML",
          "after a comment", "in a quotation's markup", "other colons", "other line ends",
          "control characters", "blank letters", "other text", "words in pieces",
-         "between dropped tags", "pictures and hidden", "turned", "behind what nobody sees",
-         "another colon", "ends in tags", "of a large one", "cells",
-         "flowing", "attached", "in two parts"],
+         "ends in tags", "of a large one", "between dropped tags", "pictures and hidden", "turned",
+         "behind what nobody sees", "another colon", "cells", "flowing", "attached",
+         "in two parts"],
 )  # fmt: skip
 def test_what_looks_like_an_attestation_is_found(mail: entity.Entity) -> None:
     assert lookalike.attests(mail)
@@ -112,6 +112,8 @@ def test_lines_flow_as_programs_show_them(written: str, shown: str) -> None:
     [
         "<p hidden>TLP:RED<p>Two tons", "<p style='display:none'>TLP:RED</p>Two tons",
         "<p style='mso-list:ignore'>TLP:RED</p>", "<img alt='TLP:RED'>Two tons",
+        "<img alt='<!--'>TLP:RED", "<p class='<!--'>TLP:RED", "<p title='<!--'>TLP:RED",
+        "<img class=x alt='<p hidden>TLP:RED'>", "<p id='<script>'>TLP:RED",
         "\u202eDER:PLT\u202c<p>Two tons", "<b>TL</b><i>P:RED</i><p>Two tons",
     ],
 )  # fmt: skip

@@ -64,6 +64,9 @@ if [ "$goal" = test ]; then
     # For the samples in contrib/.
     [ -x /usr/sbin/nginx ] || wanted="$wanted nginx-light"
     [ -x /usr/sbin/logrotate ] || wanted="$wanted logrotate"
+    command -v caddy >/dev/null 2>&1 || wanted="$wanted caddy"
+    # Who else verifies our DKIM signatures.
+    [ -x /usr/sbin/opendkim ] || wanted="$wanted opendkim"
     # Other clocks for the gateway's machines.
     ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || wanted="$wanted faketime"
     # The server's programs alone matter: tests start a server of their own.
